@@ -1,0 +1,65 @@
+"""The compiled stage graph: a plain value, stored with each DAG version and read without networkx.
+
+A stage is a maximal set of nodes joined by stream edges; its id is that of its first declared node.
+`dag.graph` makes it; scheduler, worker and store only read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One schedulable unit. Durations are seconds; `weight` is the effective priority."""
+
+    id: str
+    nodes: tuple[str, ...]
+    up: tuple[str, ...] = ()
+    down: tuple[str, ...] = ()
+    rule: str = "all_success"
+    retries: int = 0
+    retry_delay: float = 300.0
+    retry_exponential_backoff: bool = False
+    max_retry_delay: float | None = None
+    weight: int = 1
+    pool: str = "default"
+    pool_slots: int = 1
+    queue: str | None = None
+    execution_timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class StageGraph:
+    """All stages by id, in topological order; `critical_path` is the longest chain of stage ids."""
+
+    stages: Mapping[str, Stage] = field(default_factory=dict)
+    critical_path: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Stage]:
+        return iter(self.stages.values())
+
+    def __getitem__(self, stage_id: str) -> Stage:
+        return self.stages[stage_id]
+
+    def stage_of(self, node: str) -> Stage:
+        """The stage that holds a node; KeyError where no stage does."""
+        for stage in self:
+            if node in stage.nodes:
+                return stage
+        raise KeyError(node)
+
+    def to_json(self) -> dict[str, Any]:
+        """The graph as a JSON object; stages keep their order."""
+        return {"stages": [asdict(stage) for stage in self], "critical_path": list(self.critical_path)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> StageGraph:
+        """The graph from the JSON object that `to_json` gave."""
+        stages = [
+            Stage(**{**entry, **{key: tuple(entry[key]) for key in ("nodes", "up", "down")}})
+            for entry in document["stages"]
+        ]
+        return cls({stage.id: stage for stage in stages}, tuple(document["critical_path"]))
