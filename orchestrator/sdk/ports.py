@@ -1,0 +1,143 @@
+"""How nodes are joined in Python: `>>`, ports, and the scope in which a DAG collects both.
+
+The scope is the DAG whose `with` block is open. This floor knows only that one can be told of nodes
+and edges; which edge is a stream and which means "after" is decided by the DAG.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Union
+
+if TYPE_CHECKING:
+    from orchestrator.sdk.operator import Operator
+
+Joinable = Union["Operator", "Port", "Declared", Sequence["Operator | Port | Declared"]]
+J = TypeVar("J", bound="Joinable")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in an author's file something was written; lines count from 1."""
+
+    file: str
+    line: int
+
+
+class Scope(Protocol):
+    """A DAG under construction."""
+
+    def declare(self, node: Operator, fields: Mapping[str, Any], place: Place) -> None:
+        """Add a node; `fields` are the arguments as written."""
+
+    def join(self, source: End, target: End, place: Place) -> None:
+        """Add `source >> target`."""
+
+    def follow(self, first: Operator, then: Operator, place: Place) -> None:
+        """Add a control edge: `then` starts after `first`'s stage has ended."""
+
+
+scope: ContextVar[Scope | None] = ContextVar("fustgo_scope", default=None)
+
+
+def open_scope() -> Scope:
+    """The DAG whose `with` block is open; RuntimeError outside one."""
+    found = scope.get()
+    if found is None:
+        raise RuntimeError('nodes are joined inside a DAG: write `with DAG("name"): ...` around them')
+    return found
+
+
+def author_place() -> Place:
+    """The innermost line outside this program's own packages: where the author wrote the call."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in (
+        "orchestrator",
+        "pydantic",
+    ):
+        frame = frame.f_back
+    return Place(frame.f_code.co_filename, frame.f_lineno)
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of an edge; `port` is None where the author named none."""
+
+    node: Operator
+    port: str | None = None
+
+
+class Joining:
+    """What can stand on either side of `>>`."""
+
+    def __rshift__(self, other: J) -> J:
+        join(self, other)
+        return other
+
+    def __rrshift__(self, other: Sequence[Any]) -> Any:
+        join(other, self)
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Port(Joining):
+    """A named port of a node: `node.out["high"]`, `join.into["left"]`, `node.rejects`."""
+
+    node: Operator
+    name: str
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports of one side of a node, by name."""
+
+    node: Operator
+
+    def __getitem__(self, name: str) -> Port:
+        return Port(self.node, name)
+
+
+class Declared(Joining):
+    """A decorated function: standing alone in `a >> f >> b` it means `f()`."""
+
+    def declared(self) -> Operator:
+        """The node that the bare name stands for, made once a scope."""
+        raise NotImplementedError
+
+
+def ends(side: Any) -> Iterator[End]:
+    """The ends that one side of `>>` names."""
+    if isinstance(side, Port):
+        yield End(side.node, side.name)
+    elif isinstance(side, Declared):
+        yield End(side.declared())
+    elif isinstance(side, (list, tuple)):
+        for entry in side:
+            yield from ends(entry)
+    else:
+        yield End(side)
+
+
+def join(left: Any, right: Any) -> None:
+    """Join each end on the left with each on the right."""
+    place, dag = author_place(), open_scope()
+    targets = list(ends(right))
+    for source in ends(left):
+        for target in targets:
+            dag.join(source, target, place)
+
+
+def chain(*sides: Joinable) -> None:
+    """`chain(a, b, c)` is `a >> b >> c`; lists fan out and in."""
+    for left, right in zip(sides, sides[1:], strict=False):
+        join(left, right)
+
+
+def follow_all(first: Operator, then: Iterable[Operator]) -> None:
+    """Control edges from one node to several."""
+    place, dag = author_place(), open_scope()
+    for node in then:
+        dag.follow(first, node, place)
