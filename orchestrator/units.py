@@ -1,0 +1,74 @@
+"""Durations and sizes as people write them: `30s 5m 2h 1h30m`; `64MB` is 10^6 bytes, `64MiB` 2^20."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+_DURATION = re.compile(r"\s*(?:(\d+(?:\.\d+)?)\s*(ms|s|m|h|d))", re.IGNORECASE)
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_NUMBER = re.compile(r"\s*\d+(\.\d+)?\s*")
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?\s*")
+_BYTES = {
+    "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
+}  # fmt: skip
+
+
+def parse_duration(value: object) -> timedelta:
+    """A duration from `30s`, `5m`, `2h`, `1h30m`, a number of seconds, or a timedelta.
+
+    Raises ValueError for anything else, a negative one included.
+    """
+    if isinstance(value, str):
+        pieces = _DURATION.findall(value)
+        if pieces and not _DURATION.sub("", value).strip():
+            return timedelta(seconds=sum(float(number) * _SECONDS[unit.lower()] for number, unit in pieces))
+        value = float(value) if _NUMBER.fullmatch(value) else value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = timedelta(seconds=value)
+    if isinstance(value, timedelta) and value >= timedelta(0):
+        return value
+    raise ValueError("not a duration: write it like 30s, 5m, 2h or 1h30m")
+
+
+def format_duration(value: timedelta) -> str:
+    """The shortest text that `parse_duration` reads back to the same value."""
+    left = value.total_seconds()
+    text = ""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        count, left = divmod(left, size)
+        text += f"{int(count)}{unit}" if count else ""
+    return text + (f"{round(left, 6):.12g}s" if left or not text else "")
+
+
+def parse_size(value: object) -> int:
+    """A number of bytes from `64MB` (10^6), `64MiB` (2^20), or a whole number.
+
+    Raises ValueError for anything else, a negative one included.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
+        return int(float(match[1]) * _BYTES[match[2] or "B"])
+    raise ValueError("not a size: write it like 64MB or 64MiB")
+
+
+if TYPE_CHECKING:
+    Duration: TypeAlias = timedelta
+    ByteSize: TypeAlias = int
+else:
+    Duration = Annotated[
+        timedelta,
+        BeforeValidator(parse_duration),
+        PlainSerializer(format_duration, return_type=str),
+        WithJsonSchema({"type": ["string", "number"], "description": "A duration such as 30s, 5m or 2h."}),
+    ]
+    ByteSize = Annotated[
+        int,
+        BeforeValidator(parse_size),
+        WithJsonSchema({"type": ["string", "integer"], "description": "A size such as 64MB or 64MiB."}),
+    ]
