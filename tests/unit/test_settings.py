@@ -192,12 +192,13 @@ def test_the_schema_accepts_the_sample_and_refuses_what_loading_refuses() -> Non
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(yaml.safe_load(SAMPLE.read_text()), schema)
     assert schema["$defs"]["WorkerSettings"]["properties"]["lease"]["default"] == "30s"
-    for wrong in (
+    wrongs: list[dict[str, object]] = [
         {"log": {"level": "LOUD"}},
         {"log": {"levl": "INFO"}},
         {"lgo": {}},
         {"worker": {"lease": []}},
-    ):
+    ]
+    for wrong in wrongs:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(wrong, schema)
 
