@@ -45,7 +45,7 @@ def run(*command: str | Path, cwd: Path, **environ: str) -> str:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist of a copy of what is under version control, and the wheel built from that sdist."""
+    """A folder with the sdist of what is under version control, and the wheel built from that sdist."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
     for path in files():
         copy = source / path.relative_to(ROOT)
