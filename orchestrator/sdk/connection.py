@@ -68,11 +68,10 @@ def connections_from_environment(
             known = [
                 key[len(CONNECTION_PREFIX) :].lower() for key in environ if key.startswith(CONNECTION_PREFIX)
             ]
+            variable = CONNECTION_PREFIX + name.upper()
             raise UsageError(
                 f"node {node!r} needs connection {name!r}, which is not set",
-                hint=f"set {CONNECTION_PREFIX}{name.upper()}=type://login:password@host/database; {nearest(name, known)}".rstrip(
-                    "; "
-                ),
+                hint=f"set {variable}=type://login:password@host/database. {nearest(name, known)}".strip(),
             )
         found[name] = connection_from_text(name, text)
     return found

@@ -113,7 +113,7 @@ class Operator(BaseModel, ports.Joining):
             try:
                 super().__init__(**fields)
             except ValidationError:
-                # The DAG's one validator finds every problem of the file at once; it sees `fields` as written.
+                # The DAG's validator finds every problem of a file at once; it sees `fields` as written.
                 unchecked = type(self).model_construct(**fields)
                 object.__setattr__(self, "__dict__", unchecked.__dict__)
                 object.__setattr__(self, "__pydantic_fields_set__", unchecked.__pydantic_fields_set__)
@@ -162,6 +162,16 @@ class Operator(BaseModel, ports.Joining):
         """
         return dict.fromkeys(self.output_ports())
 
+    def connection_names(self) -> tuple[str, ...]:
+        """The connections that the node needs: the values of fields made with `connection_field`."""
+        fields = type(self).model_fields.items()
+        named = [
+            name
+            for name, info in fields
+            if isinstance(info.json_schema_extra, dict) and "connection" in info.json_schema_extra
+        ]
+        return tuple(value for name in named if isinstance(value := getattr(self, name), str))
+
     def config(self) -> dict[str, Any]:
         """The configuration as JSON, without what equals its default."""
         return self.model_dump(mode="json", exclude_defaults=True)
@@ -170,17 +180,17 @@ class Operator(BaseModel, ports.Joining):
 NODE_ARGUMENTS = frozenset(Operator.model_fields)
 """Fields that belong to the node or its stage; no operator may declare one of these names."""
 
-O = TypeVar("O", bound=type[Operator])
+OperatorClass = TypeVar("OperatorClass", bound=type[Operator])
 
 
-def operator(type_name: str) -> Callable[[O], O]:
+def operator(type_name: str) -> Callable[[OperatorClass], OperatorClass]:
     """Name the type of an operator class; it must equal the name of its entry point."""
 
-    def name(cls: O) -> O:
+    def name(cls: OperatorClass) -> OperatorClass:
         taken = [field for field in cls.__annotations__ if field in NODE_ARGUMENTS]
         if taken:
             raise TypeError(
-                f"{cls.__name__} declares {', '.join(taken)}, which every node has already: choose other names"
+                f"{cls.__name__} declares {', '.join(taken)}, which every node has: choose other names"
             )
         cls.type = type_name
         return cls

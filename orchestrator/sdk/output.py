@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from orchestrator.sdk.fields import Templated
 from orchestrator.sdk.operator import Operator
@@ -69,6 +69,21 @@ class FileOutput(Output):
         default=None,
         description="overwrite (default) or error_if_exists for a file, append (default) for a folder.",
     )
+
+    @model_validator(mode="after")
+    def _mode_fits_path(self) -> FileOutput:
+        if self.mode is None:
+            return self
+        if self.is_folder and self.mode is not Mode.APPEND:
+            raise ValueError(
+                f"mode {self.mode} of a folder is refused, since two runs would remove each other's parts: "
+                "put {{ ds }} into the path, or write one file"
+            )
+        if not self.is_folder and self.mode not in (Mode.OVERWRITE, Mode.ERROR_IF_EXISTS):
+            raise ValueError(
+                f"mode {self.mode} of a single file is refused: write a folder (a path ending in /), or overwrite"
+            )
+        return self
 
     @property
     def is_folder(self) -> bool:

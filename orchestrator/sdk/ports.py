@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Union
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def join(left: Any, right: Any) -> None:
 
 def chain(*sides: Joinable) -> None:
     """`chain(a, b, c)` is `a >> b >> c`; lists fan out and in."""
-    for left, right in zip(sides, sides[1:], strict=False):
+    for left, right in pairwise(sides):
         join(left, right)
 
 

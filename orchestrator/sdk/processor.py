@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, Union
+from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.sdk.operator import Operator
 from orchestrator.sdk.properties import Kind
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from orchestrator.sdk.context import Context
 
-    Emitted = Iterable[Union[pa.RecordBatch, tuple[str, pa.RecordBatch]]]
+    Emitted = Iterable[pa.RecordBatch | tuple[str, pa.RecordBatch]]
 
 
 class ProcessorRuntime(ABC):
@@ -34,6 +34,11 @@ class ProcessorRuntime(ABC):
     def finish(self) -> Emitted:
         """What is left when every input has ended."""
         return ()
+
+    @property
+    def done(self) -> bool:
+        """Whether no further rows are wanted: the node's inputs are closed and it finishes (`limit`)."""
+        return False
 
     def snapshot(self) -> bytes:
         """The state as it stands between two batches; only asked of stateful operators."""
@@ -74,3 +79,11 @@ class Processor(Operator):
     def open(self, context: Context) -> ProcessorRuntime:
         """The runtime object; the default serves operators that define `process` themselves."""
         return _Stateless(self)
+
+
+class RowFailed(Exception):
+    """A row on which an author's function failed; `row` counts from 1 in its batch, the cause is chained."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(f"row {row}")
+        self.row = row

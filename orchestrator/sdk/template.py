@@ -46,7 +46,7 @@ def _moment(value: Any) -> datetime:
     if isinstance(value, datetime):
         return value
     if isinstance(value, date):
-        return datetime(value.year, value.month, value.day)
+        return datetime(value.year, value.month, value.day)  # noqa: DTZ001  # a date has no zone
     return datetime.fromisoformat(value)
 
 
@@ -85,7 +85,7 @@ def environment() -> SandboxedEnvironment:
 
 
 def uses(text: str) -> list[Use]:
-    """The names that a text uses, sorted; `TemplateProblem` where it cannot be read or names what is not there."""
+    """The names that a text uses, sorted; `TemplateProblem` where it cannot be read or a name is unknown."""
     from jinja2 import TemplateSyntaxError, meta, nodes
 
     try:
@@ -149,7 +149,7 @@ def time_names(
     interval: tuple[datetime, datetime] | None,
     run_id: str,
 ) -> dict[str, Any]:
-    """The plain names of a run as JSON values; `logical_date` is in the DAG's zone, so `ds` is the local date."""
+    """The plain names of a run as JSON values; `logical_date` is in the DAG's zone: `ds` is the local date."""
     start, end = interval or (None, None)
     return {
         "ds": logical_date.strftime("%Y-%m-%d"),

@@ -1,0 +1,74 @@
+"""The border between our code and operators' code: what fails beyond it is named once, exactly."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestrator.crash import CrashPointFailure
+from orchestrator.errors import AttemptLost, FustgoError, OperatorError, RejectLimitPassed
+from orchestrator.sdk.operator import SchemaProblem
+from orchestrator.sdk.processor import RowFailed
+
+
+class NodeFailed(OperatorError):
+    """An operator failed; `node` says which, the message also at which batch and row."""
+
+    def __init__(self, node: str, message: str, *, hint: str, retry: bool) -> None:
+        super().__init__(message, hint=hint, retry=retry)
+        self.node = node
+
+
+@contextmanager
+def operator_code(node: str, place: str = "") -> Iterator[None]:
+    """Turn whatever an operator raises into `NodeFailed`; `place` says where, e.g. `batch 3`."""
+    try:
+        yield
+    except (NodeFailed, AttemptLost, RejectLimitPassed, CrashPointFailure):
+        raise
+    except Exception as error:
+        raise _named(node, place, error) from error
+
+
+def _named(node: str, place: str, error: Exception) -> NodeFailed:
+    cause: BaseException = error
+    if isinstance(error, RowFailed):
+        place = f"{place}, row {error.row}" if place else f"row {error.row}"
+        cause = error.__cause__ or error
+    where = f"node {node!r}" + (f", {place}" if place else "")
+    if isinstance(cause, FustgoError):
+        retry = getattr(cause, "retry", True)
+        return NodeFailed(node, f"{where}: {cause.message}", hint=cause.hint, retry=retry)
+    if isinstance(cause, SchemaProblem):
+        return NodeFailed(node, f"{where}: {cause}", hint=cause.hint, retry=False)
+    if isinstance(cause, OSError) and cause.strerror:
+        name = f" ({cause.filename})" if cause.filename else ""
+        return NodeFailed(node, f"{where}: {cause.strerror}{name}", hint=_remedy(cause), retry=True)
+    return NodeFailed(node, f"{where}: {type(cause).__name__}: {cause}", hint=_raised_at(cause), retry=True)
+
+
+def _remedy(error: OSError) -> str:
+    import errno
+
+    remedies = {
+        errno.ENOSPC: "free some space, then go on with --resume",
+        errno.EDQUOT: "free some of the quota, then go on with --resume",
+        errno.EACCES: "give this user the permission, or choose another path",
+        errno.EROFS: "the file system is read-only: choose another path",
+        errno.EISDIR: "this is a folder: name a file, or end the path in / where a folder is meant",
+        errno.ENOTDIR: "a part of the path is a file: choose another path",
+        errno.ENOENT: "create it, or correct the path",
+    }
+    return remedies.get(error.errno or 0, "")
+
+
+def _raised_at(error: BaseException) -> str:
+    """The innermost line of the traceback that is not a library's, for the author to look at."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "site-packages" not in frame.filename and "<" not in frame.filename]
+    house = Path(__file__).parents[1]
+    authored = [frame for frame in own if house not in Path(frame.filename).parents]
+    best = authored or own or list(frames)
+    return f"raised at {best[-1].filename}:{best[-1].lineno}: {best[-1].line}" if best else ""

@@ -1,0 +1,255 @@
+"""One attempt of one stage, from restore to the final epoch. Reads top down as the rules are written.
+
+Restore has a fixed order (rules 3.2-3.7): targets are made ready, staged parts of an abandoned start
+go, only then is the checkpoint read, what it still owes is applied, and inputs go on. After that:
+read, draw barriers, seal, decide, apply, until everything has ended and the final epoch is applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.clock import Clock
+from orchestrator.crash import crash_point
+from orchestrator.engine.boundary import NodeFailed, operator_code
+from orchestrator.engine.coordinator import Acknowledgement, Coordinator, Epoch, StagePort
+from orchestrator.engine.message import Barrier
+from orchestrator.engine.plan import plan_stage
+from orchestrator.engine.signals import Signals
+from orchestrator.engine.spool import SpoolTarget
+from orchestrator.engine.stage import Stage
+from orchestrator.engine.targets import EpochGivenUp
+from orchestrator.engine.task import Pumped
+from orchestrator.errors import AttemptLost, FustgoError
+from orchestrator.runs.checkpoint import Checkpoint, Decision, Token
+from orchestrator.runs.order import Order
+from orchestrator.runs.outcome import Ending, Outcome
+from orchestrator.sdk.registry import Registry
+
+PROGRESS_SECONDS = 0.1
+IDLE_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What an attempt needs from the process it runs in. `host` is written into tokens."""
+
+    registry: Registry
+    clock: Clock
+    host: str
+    signals: Signals
+
+
+def run_attempt(order: Order, port: StagePort, around: Surroundings) -> Outcome:
+    """Run an attempt to its end; every way of ending comes back as a value.
+
+    Only what is no error of the stage is raised: interrupts, and bugs of our own.
+    """
+    try:
+        plan = plan_stage(order, around.registry)
+        stage = Stage(order, plan, around.host, lambda: around.signals.cancelled)
+        with stage.closing():
+            return Attempt(stage, port, around).run()
+    except AttemptLost as error:
+        return Outcome(Ending.LOST, error.message, exit_code=1)
+    except FustgoError as error:
+        return failure(error)
+
+
+def failure(error: FustgoError) -> Outcome:
+    """The outcome that an error stands for."""
+    given_up = isinstance(error, EpochGivenUp) or isinstance(error.__cause__, EpochGivenUp)
+    return Outcome(
+        Ending.FAILED,
+        error.message,
+        hint=error.hint,
+        node=error.node if isinstance(error, NodeFailed) else "",
+        retry=getattr(error, "retry", True),
+        exit_code=error.exit_code if error.exit_code == 3 else 1,
+        gives_up=given_up,
+    )
+
+
+class Attempt:
+    """The course of one attempt."""
+
+    def __init__(self, stage: Stage, port: StagePort, around: Surroundings) -> None:
+        self._stage, self._port, self._around = stage, port, around
+        self._order, self._plan = stage.order, stage.plan
+        self._tokens: list[Token] = []
+        self._coordinator: Coordinator
+        self._last_states: Decision | None = None
+        self._applied = 0
+
+    def run(self) -> Outcome:
+        """Restore, then go on, or do only what the order says."""
+        checkpoint = self._prepare()
+        self._tokens = list(checkpoint.tokens)
+        self._applied = checkpoint.applied
+        self._stage.restore_schemas(checkpoint.last)
+        if self._order.only == "abandon":
+            return self._abandon(checkpoint)
+        self._settle(checkpoint)
+        if checkpoint.last is not None and checkpoint.last.final:
+            return self._finish()
+        if self._order.only == "apply":
+            return Outcome(Ending.SUCCESS)
+        self._reopen(checkpoint)
+        return self._work()
+
+    def _prepare(self) -> Checkpoint:
+        """Restore steps 2-5."""
+        base = self._order.base
+        self._stage.parts.prepare()
+        for node, target in self._stage.targets.items():
+            with operator_code(node, "while its target was prepared"):
+                target.prepare(base)
+        crash_point("restore.prepared")
+        for node, target in self._stage.targets.items():
+            with operator_code(node):
+                target.clean(base)
+        crash_point("restore.staging_removed")
+        checkpoint = self._port.opened()
+        crash_point("restore.checkpoint_read")
+        for node, target in self._stage.targets.items():
+            with operator_code(node):
+                target.check(checkpoint)
+        return checkpoint
+
+    def _settle(self, checkpoint: Checkpoint) -> None:
+        """Restore step 6: what was decided is applied before anything else."""
+        if checkpoint.owed is not None:
+            self._apply(checkpoint.owed)
+            crash_point("restore.applied")
+
+    def _reopen(self, checkpoint: Checkpoint) -> None:
+        """Restore step 7."""
+        self._coordinator = Coordinator(self._plan.nodes, checkpoint.highest, self._plan.trigger)
+        self._last_states = checkpoint.last
+        self._stage.open_tasks(checkpoint, self._acknowledge)
+        crash_point("restore.reopened")
+
+    def _work(self) -> Outcome:
+        """Read until everything has ended, drawing barriers as they are due."""
+        clock, signals = self._around.clock, self._around.signals
+        opened_at = shown_at = clock.monotonic()
+        batches = 0
+        live = [task for task in self._stage.inputs if not task.ended]
+        while live:
+            idle = True
+            for task in list(live):
+                pumped = task.pump()
+                idle = idle and pumped is Pumped.NOTHING
+                batches += pumped is Pumped.BATCH
+                if pumped is Pumped.ENDED:
+                    task.end()
+                    live.remove(task)
+            now = clock.monotonic()
+            if now - shown_at >= PROGRESS_SECONDS:
+                self._show()
+                shown_at = now
+            if signals.pausing and live:
+                return self._stop()
+            if live and self._coordinator.due(now - opened_at, batches, self._spooled()):
+                self._draw_barrier()
+                opened_at, batches = clock.monotonic(), 0
+            if idle and live:
+                signals.wait(IDLE_SECONDS)
+        self._draw_final()
+        return self._finish()
+
+    def _stop(self) -> Outcome:
+        """Stop before the end: with a savepoint where one can be kept, unless all must go at once."""
+        if self._around.signals.cancelled:
+            return Outcome(Ending.CANCELLED, "cancelled", exit_code=130)
+        if self._coordinator.one_epoch:
+            return Outcome(Ending.PAUSED, f"nothing was kept: {self._plan.one_epoch}", exit_code=130)
+        self._draw_barrier()
+        return Outcome(Ending.PAUSED, "paused at a savepoint", exit_code=130)
+
+    def _draw_barrier(self) -> None:
+        """End an epoch in the middle: the barrier runs from the inputs through every node."""
+        epoch = self._coordinator.begin()
+        for task in self._stage.tasks.values():
+            if task.ended:
+                epoch.acknowledge(task.node, task.acknowledgement(epoch.number))
+        for task in self._stage.inputs:
+            if not task.ended:
+                task.flush_rejects()
+                epoch.acknowledge(task.node, task.acknowledgement(epoch.number))
+                for port in task.ports.values():
+                    port.pass_on(Barrier(epoch.number))
+        self._decide(epoch)
+
+    def _draw_final(self) -> None:
+        """Every node has ended: the final epoch, mandatory even where it is empty (rule 2.7)."""
+        epoch = self._coordinator.begin(final=True)
+        for task in self._stage.tasks.values():
+            epoch.acknowledge(task.node, task.acknowledgement(epoch.number, final=True))
+        self._decide(epoch)
+
+    def _acknowledge(self, node: str, share: Acknowledgement) -> None:
+        epoch = self._coordinator.epoch
+        assert epoch is not None
+        epoch.acknowledge(node, share)
+
+    def _decide(self, epoch: Epoch) -> None:
+        decision = epoch.decision()
+        self._port.decide(decision)
+        self._tokens.extend(decision.tokens)
+        self._apply(decision)
+        self._coordinator.applied()
+        for task in self._stage.inputs:
+            task.applied(decision.epoch)
+        self._drop_states(decision)
+
+    def _apply(self, decision: Decision) -> None:
+        for node, target in self._stage.targets.items():
+            mine = self._tokens_of(node)
+            with operator_code(node, f"while epoch {decision.epoch} was applied"):
+                target.apply(decision, mine)
+            crash_point("output.applied")
+        self._port.applied(decision.epoch)
+        self._applied = decision.epoch
+        for node, target in self._stage.targets.items():
+            if isinstance(target, SpoolTarget):
+                target.applied(decision, self._tokens_of(node))
+        self._show()
+
+    def _finish(self) -> Outcome:
+        """After the final epoch was applied: tidy up, then success (rule 2.7)."""
+        for node, target in self._stage.targets.items():
+            with operator_code(node, "while its stage was finished"):
+                target.finish(self._order.base)
+        crash_point("stage.finished")
+        for node, target in self._stage.targets.items():
+            with operator_code(node):
+                target.clean_up(self._order.attempt)
+        self._stage.clean_up()
+        crash_point("staging.removed")
+        return Outcome(Ending.SUCCESS)
+
+    def _abandon(self, checkpoint: Checkpoint) -> Outcome:
+        """Give up the decided epoch: the ledger is raised first, so that no late attempt applies it."""
+        owed = checkpoint.owed
+        if owed is not None:
+            for node, target in self._stage.targets.items():
+                with operator_code(node, f"while epoch {owed.epoch} was given up"):
+                    target.give_up(owed.epoch, self._tokens_of(node))
+        return Outcome(Ending.SUCCESS)
+
+    def _drop_states(self, decision: Decision) -> None:
+        """States that this epoch has replaced are not needed any more."""
+        if self._last_states is not None:
+            for state in self._last_states.states.values():
+                self._stage.states.remove(state)
+        self._last_states = decision
+
+    def _tokens_of(self, node: str) -> list[Token]:
+        return [token for token in self._tokens if token.node == node]
+
+    def _spooled(self) -> int:
+        return sum(target.spooled for target in self._stage.targets.values())
+
+    def _show(self) -> None:
+        self._port.progress(self._stage.progress(self._applied))
