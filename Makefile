@@ -43,7 +43,7 @@ cover: $(INSTALLED)
 build: $(INSTALLED) ## Build the sdist, and from it the wheel, into dist/
 	rm -rf dist build *.egg-info
 	$(BIN)/python -m build --no-isolation
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@rm -rf build *.egg-info # else their metadata would be found before the installed one
 
 bench: $(INSTALLED) ## Run every benchmark of tests/benchmarks; they print ratios and assert none
 	@for file in tests/benchmarks/[a-z]*.py; do \
