@@ -75,6 +75,11 @@ class NodeTask:
         """Rows taken on all edges."""
         return sum(edge.rows for edge in self.incoming)
 
+    @property
+    def dropped(self) -> int:
+        """Rows of data ports that lead nowhere, as the DAG says they may."""
+        return sum(port.rows for name, port in self.ports.items() if name != "rejects" and not port.edges)
+
     def flush_rejects(self, *, ended: bool = False) -> None:
         """Send the records refused so far on their way."""
         if self.rejects.count:
@@ -86,6 +91,7 @@ class NodeTask:
             "edges": {edge.id: [edge.rows, edge.bytes] for edge in self.incoming},
             "ports": {name: port.counters() for name, port in self.ports.items()},
             "rejects": self.rejects.count,
+            "dropped": self.dropped,
             "ended": self.ended,
         }
 
@@ -114,7 +120,7 @@ class NodeTask:
             bytes_in=sum(edge.bytes for edge in self.incoming),
             bytes_out=sum(port.bytes for port in data),
             rejects=self.rejects.count,
-            dropped=sum(port.rows for port in data if not port.edges),
+            dropped=self.dropped,
             busy=busy,
         )
 

@@ -1,0 +1,1 @@
+"""Runs attempts: claims them, builds their orders, stands between engine and store."""

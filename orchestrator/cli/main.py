@@ -1,0 +1,70 @@
+"""The command line: the parser, what errors look like, and how the process ends."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from orchestrator.errors import FustgoError
+
+EXIT_CODES = "exit codes: 0 success, 1 run failed, 2 bad configuration or use, 3 reject limit passed, 130 cancelled"
+
+
+class _Version(argparse.Action):
+    """`--version` reads the installed version only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"fustgo {version('fustgo')}")
+        parser.exit()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    from orchestrator.cli import config, dags, db, plan, plugins, run, runs, schema
+
+    parser = argparse.ArgumentParser(
+        prog="fustgo",
+        description="An orchestrator of DAGs whose edges carry the data.",
+        epilog=EXIT_CODES,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (YAML or TOML)")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for noun in (run, plan, runs, dags, schema, plugins, config, db):
+        noun.register(commands)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; returns the exit code. Errors that people can act on are printed, not raised."""
+    try:
+        args = build_parser().parse_args(argv)
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 2
+    except FustgoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has left (`fustgo runs list | head`); that is no error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def entry() -> NoReturn:
+    """The console script. Ends without tearing the interpreter down: libraries' threads take up to 0.2 s."""
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

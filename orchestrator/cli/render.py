@@ -1,0 +1,55 @@
+"""Words, numbers and tables as people read them on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+
+def count(number: float) -> str:
+    """A whole number with thousands marked: `1,234,567`."""
+    return f"{number:,.0f}"
+
+
+def size(number: float) -> str:
+    """Bytes in the largest decimal unit that leaves at least one: `64.0 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def seconds(number: float) -> str:
+    """A length of time: `0.42 s`, `3 min 05 s`, `2 h 10 min`."""
+    if number < 60:
+        return f"{number:.2f} s"
+    minutes, rest = divmod(round(number), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def moment(value: datetime | None) -> str:
+    """An instant in UTC, to the second; a dash where there is none."""
+    return value.strftime("%Y-%m-%d %H:%M:%S") if value is not None else "-"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, indent: str = "") -> str:
+    """Columns under a head; those whose cells all look like numbers stand to the right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in [list(head), *cells]) for i in range(len(head))]
+    right = [bool(cells) and all(_numeric(row[i]) for row in cells) for i in range(len(head))]
+    lines = []
+    for row in [list(head), *cells]:
+        columns = [
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ]
+        lines.append(indent + "  ".join(columns).rstrip())
+    return "\n".join(lines)
+
+
+def _numeric(cell: str) -> bool:
+    return cell in ("", "-") or cell[0].isdigit()
