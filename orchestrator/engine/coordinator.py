@@ -16,7 +16,7 @@ from orchestrator.runs.checkpoint import Checkpoint, Decision, NodeState, Token
 
 
 class StagePort(Protocol):
-    """What the store's side does on the runner's word; each verb raises `AttemptLost` where it was taken away."""
+    """What the store does on the runner's word; each verb raises `AttemptLost` where it was taken away."""
 
     def opened(self) -> Checkpoint:
         """The targets are ready (restore steps 1-3): the checkpoint from which to go on."""

@@ -37,7 +37,7 @@ class StateFolder:
         """The state that `save` kept; `OperatorError` where it is damaged or of another version."""
         if state.version != version:
             raise OperatorError(
-                f"node {node!r}: the checkpoint has state version {state.version}, the operator wants {version}",
+                f"node {node!r}: the checkpoint has state version {state.version}, not {version}",
                 hint="start over with --clear, or give the operator a migrate_state",
                 retry=False,
             )

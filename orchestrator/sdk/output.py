@@ -81,7 +81,7 @@ class FileOutput(Output):
             )
         if not self.is_folder and self.mode not in (Mode.OVERWRITE, Mode.ERROR_IF_EXISTS):
             raise ValueError(
-                f"mode {self.mode} of a single file is refused: write a folder (a path ending in /), or overwrite"
+                f"mode {self.mode} of one file is refused: write a folder (a path ending in /), or overwrite"
             )
         return self
 

@@ -149,7 +149,7 @@ def time_names(
     interval: tuple[datetime, datetime] | None,
     run_id: str,
 ) -> dict[str, Any]:
-    """The plain names of a run as JSON values; `logical_date` is in the DAG's zone: `ds` is the local date."""
+    """The plain names of a run as JSON values; `logical_date` is in the DAG's zone."""
     start, end = interval or (None, None)
     return {
         "ds": logical_date.strftime("%Y-%m-%d"),
