@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from orchestrator.sdk.operator import Operator
 from orchestrator.sdk.properties import Kind
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from orchestrator.sdk.context import Context
 
-    Emitted = Iterable[pa.RecordBatch | tuple[str, pa.RecordBatch]]
+Emitted: TypeAlias = "Iterable[pa.RecordBatch | tuple[str, pa.RecordBatch]]"
+"""What a processor gives: batches for port `out`, or pairs of port and batch."""
 
 
 class ProcessorRuntime(ABC):
