@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator.crash import CrashPointFailure
 from orchestrator.errors import AttemptLost, FustgoError, OperatorError, RejectLimitPassed
+from orchestrator.sdk.input import EndOfInput
 from orchestrator.sdk.operator import SchemaProblem
 from orchestrator.sdk.processor import RowFailed
 
@@ -26,7 +27,7 @@ def operator_code(node: str, place: str = "") -> Iterator[None]:
     """Turn whatever an operator raises into `NodeFailed`; `place` says where, e.g. `batch 3`."""
     try:
         yield
-    except (NodeFailed, AttemptLost, RejectLimitPassed, CrashPointFailure):
+    except (NodeFailed, AttemptLost, EndOfInput, RejectLimitPassed, CrashPointFailure):
         raise
     except Exception as error:
         raise _named(node, place, error) from error
