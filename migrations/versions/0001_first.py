@@ -1,0 +1,365 @@
+"""The first schema."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Create every table."""
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("actor", sa.String(), nullable=False),
+        sa.Column("verb", sa.String(), nullable=False),
+        sa.Column("target", sa.String(), nullable=False),
+        sa.Column("detail", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+    )
+    op.create_index(op.f("ix_audit_at"), "audit", ["at"], unique=False)
+    op.create_table(
+        "connections",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("type", sa.String(), nullable=False),
+        sa.Column("public", sa.JSON(), nullable=False),
+        sa.Column("encrypted", sa.LargeBinary(), nullable=True),
+        sa.Column("description", sa.String(), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_connections")),
+    )
+    op.create_table(
+        "dags",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("uid", sa.String(), nullable=False),
+        sa.Column("space", sa.String(), nullable=False),
+        sa.Column("dag_id", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=True),
+        sa.Column("file", sa.String(), nullable=True),
+        sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("max_active_runs", sa.Integer(), nullable=False),
+        sa.Column("max_active_tasks", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_dags")),
+        sa.UniqueConstraint("uid", name=op.f("uq_dags_uid")),
+    )
+    op.create_index(
+        "ix_dags_space_dag_id",
+        "dags",
+        ["space", "dag_id"],
+        unique=True,
+        sqlite_where=sa.text("deleted_at IS NULL"),
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
+    op.create_table(
+        "pools",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("slots", sa.Integer(), nullable=False),
+        sa.Column("description", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_pools")),
+    )
+    op.create_table(
+        "variables",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("value", sa.JSON(), nullable=False),
+        sa.Column("description", sa.String(), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_variables")),
+    )
+    op.create_table(
+        "workers",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("host", sa.String(), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("start_time", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("labels", sa.JSON(), nullable=False),
+        sa.Column("slots", sa.Integer(), nullable=False),
+        sa.Column("beat", sa.Integer(), nullable=False),
+        sa.Column("beat_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
+    )
+    op.create_table(
+        "backfills",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("dag", sa.Integer(), nullable=False),
+        sa.Column("first", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("max_active_runs", sa.Integer(), nullable=False),
+        sa.Column("reprocess", sa.String(), nullable=True),
+        sa.Column("params", sa.JSON(), nullable=False),
+        sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("created_by", sa.String(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["dag"], ["dags.id"], name=op.f("fk_backfills_dag"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_backfills")),
+    )
+    op.create_index(op.f("ix_backfills_dag"), "backfills", ["dag"], unique=False)
+    op.create_table(
+        "dag_versions",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("dag", sa.Integer(), nullable=False),
+        sa.Column("hash", sa.String(), nullable=False),
+        sa.Column("document", sa.JSON(), nullable=False),
+        sa.Column("stages", sa.JSON(), nullable=False),
+        sa.Column("bundle_version", sa.String(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["dag"], ["dags.id"], name=op.f("fk_dag_versions_dag"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_dag_versions")),
+    )
+    op.create_index("ix_dag_versions_dag_hash", "dag_versions", ["dag", "hash"], unique=True)
+    op.create_table(
+        "runners",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("worker", sa.Integer(), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("start_time", sa.String(), nullable=False),
+        sa.Column("bundle_version", sa.String(), nullable=True),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["worker"], ["workers.id"], name=op.f("fk_runners_worker")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_runners")),
+    )
+    op.create_index(op.f("ix_runners_worker"), "runners", ["worker"], unique=False)
+    op.create_table(
+        "schedules",
+        sa.Column("dag", sa.Integer(), nullable=False),
+        sa.Column("timetable", sa.JSON(), nullable=False),
+        sa.Column("timezone", sa.String(), nullable=False),
+        sa.Column("start_date", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("end_date", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("catchup", sa.Boolean(), nullable=False),
+        sa.Column("next_fire_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_fire_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["dag"], ["dags.id"], name=op.f("fk_schedules_dag"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("dag", name=op.f("pk_schedules")),
+    )
+    op.create_index(op.f("ix_schedules_next_fire_at"), "schedules", ["next_fire_at"], unique=False)
+    op.create_table(
+        "runs",
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("uid", sa.String(), nullable=False),
+        sa.Column("dag", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("run_id", sa.String(), nullable=False),
+        sa.Column("run_type", sa.String(), nullable=False),
+        sa.Column("lane", sa.String(), nullable=False),
+        sa.Column("backfill", sa.Integer(), nullable=True),
+        sa.Column("predecessor", sa.Integer(), nullable=True),
+        sa.Column("logical_date", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("interval_start", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("interval_end", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("params", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("cancel_cause", sa.String(), nullable=True),
+        sa.Column("held_by", sa.Integer(), nullable=True),
+        sa.Column("project", sa.String(), nullable=False),
+        sa.Column("file", sa.String(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("timeout_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("cancel_cause IN ('user', 'timeout')", name=op.f("ck_runs_cancel_cause")),
+        sa.CheckConstraint("lane IN ('live', 'backfill')", name=op.f("ck_runs_lane")),
+        sa.CheckConstraint(
+            "state IN ('queued', 'running', 'success', 'failed', 'cancelled')", name=op.f("ck_runs_state")
+        ),
+        sa.ForeignKeyConstraint(["backfill"], ["backfills.id"], name=op.f("fk_runs_backfill")),
+        sa.ForeignKeyConstraint(["dag"], ["dags.id"], name=op.f("fk_runs_dag"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["held_by"], ["workers.id"], name=op.f("fk_runs_held_by")),
+        sa.ForeignKeyConstraint(
+            ["predecessor"], ["runs.number"], name=op.f("fk_runs_predecessor"), ondelete="SET NULL"
+        ),
+        sa.ForeignKeyConstraint(["version"], ["dag_versions.id"], name=op.f("fk_runs_version")),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_runs")),
+        sa.UniqueConstraint("uid", name=op.f("uq_runs_uid")),
+        sqlite_autoincrement=True,
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_runs_backfill"), "runs", ["backfill"], unique=False)
+    op.create_index(
+        "ix_runs_dag_logical_date",
+        "runs",
+        ["dag", "logical_date"],
+        unique=True,
+        sqlite_where=sa.text("run_type IN ('scheduled', 'backfill')"),
+        postgresql_where=sa.text("run_type IN ('scheduled', 'backfill')"),
+    )
+    op.create_index("ix_runs_dag_run_id", "runs", ["dag", "run_id"], unique=True)
+    op.create_index(op.f("ix_runs_held_by"), "runs", ["held_by"], unique=False)
+    op.create_index(
+        "ix_runs_open",
+        "runs",
+        ["state"],
+        unique=False,
+        sqlite_where=sa.text("state IN ('queued', 'running')"),
+        postgresql_where=sa.text("state IN ('queued', 'running')"),
+    )
+    op.create_index(op.f("ix_runs_timeout_at"), "runs", ["timeout_at"], unique=False)
+    op.create_table(
+        "events",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("run", sa.Integer(), nullable=True),
+        sa.Column("stage_run", sa.Integer(), nullable=True),
+        sa.Column("attempt", sa.Integer(), nullable=True),
+        sa.Column("epoch", sa.Integer(), nullable=True),
+        sa.Column("old", sa.String(), nullable=True),
+        sa.Column("new", sa.String(), nullable=False),
+        sa.Column("detail", sa.JSON(), nullable=True),
+        sa.ForeignKeyConstraint(["run"], ["runs.number"], name=op.f("fk_events_run"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
+        sqlite_autoincrement=True,
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_events_run", "events", ["run"], unique=False)
+    op.create_table(
+        "stage_runs",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("run", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("stage", sa.String(), nullable=False),
+        sa.Column("map_index", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("waiting", sa.Integer(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("losses", sa.Integer(), nullable=False),
+        sa.Column("base", sa.Integer(), nullable=False),
+        sa.Column("weight", sa.Integer(), nullable=False),
+        sa.Column("pool", sa.String(), nullable=False),
+        sa.Column("pool_slots", sa.Integer(), nullable=False),
+        sa.Column("queue", sa.String(), nullable=True),
+        sa.Column("stop_as", sa.String(), nullable=True),
+        sa.Column("unresolved", sa.Boolean(), nullable=False),
+        sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("error", sa.JSON(), nullable=True),
+        sa.Column("result", sa.JSON(), nullable=True),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('none', 'queued', 'running', 'success', 'failed', 'upstream_failed', 'skipped', 'removed', 'cancelled')",
+            name=op.f("ck_stage_runs_state"),
+        ),
+        sa.CheckConstraint(
+            "stop_as IN ('cleared', 'success', 'failed', 'cancelled', 'removed')",
+            name=op.f("ck_stage_runs_stop_as"),
+        ),
+        sa.ForeignKeyConstraint(["run"], ["runs.number"], name=op.f("fk_stage_runs_run"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["version"], ["dag_versions.id"], name=op.f("fk_stage_runs_version")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_stage_runs")),
+    )
+    op.create_index("ix_stage_runs_run_stage", "stage_runs", ["run", "stage", "map_index"], unique=True)
+    op.create_table(
+        "attempts",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("stage_run", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("outcome", sa.String(), nullable=True),
+        sa.Column("only", sa.String(), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("worker", sa.Integer(), nullable=True),
+        sa.Column("runner", sa.Integer(), nullable=True),
+        sa.Column("error", sa.JSON(), nullable=True),
+        sa.Column("queued_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "(state = 'done') = (outcome IS NOT NULL)", name=op.f("ck_attempts_done_has_outcome")
+        ),
+        sa.CheckConstraint("only IN ('apply', 'abandon')", name=op.f("ck_attempts_only")),
+        sa.CheckConstraint(
+            "outcome IN ('success', 'failed', 'snoozed', 'paused', 'drained', 'cancelled', 'lost')",
+            name=op.f("ck_attempts_outcome"),
+        ),
+        sa.CheckConstraint(
+            "state != 'running' OR worker IS NOT NULL", name=op.f("ck_attempts_running_has_worker")
+        ),
+        sa.CheckConstraint("state IN ('queued', 'running', 'done')", name=op.f("ck_attempts_state")),
+        sa.ForeignKeyConstraint(["runner"], ["runners.id"], name=op.f("fk_attempts_runner")),
+        sa.ForeignKeyConstraint(
+            ["stage_run"], ["stage_runs.id"], name=op.f("fk_attempts_stage_run"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["worker"], ["workers.id"], name=op.f("fk_attempts_worker")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
+        sqlite_autoincrement=True,
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "ix_attempts_open",
+        "attempts",
+        ["stage_run"],
+        unique=True,
+        sqlite_where=sa.text("state != 'done'"),
+        postgresql_where=sa.text("state != 'done'"),
+    )
+    op.create_index(
+        "ix_attempts_queued",
+        "attempts",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'queued'"),
+        postgresql_where=sa.text("state = 'queued'"),
+    )
+    op.create_index(
+        "ix_attempts_running",
+        "attempts",
+        ["worker"],
+        unique=False,
+        sqlite_where=sa.text("state = 'running'"),
+        postgresql_where=sa.text("state = 'running'"),
+    )
+    op.create_index("ix_attempts_stage_run", "attempts", ["stage_run"], unique=False)
+    op.create_table(
+        "epochs",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("stage_run", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("final", sa.Boolean(), nullable=False),
+        sa.Column("record", sa.JSON(), nullable=False),
+        sa.Column("tokens", sa.JSON(), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("applied_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("state IN ('decided', 'applied', 'abandoned')", name=op.f("ck_epochs_state")),
+        sa.ForeignKeyConstraint(["attempt"], ["attempts.id"], name=op.f("fk_epochs_attempt")),
+        sa.ForeignKeyConstraint(
+            ["stage_run"], ["stage_runs.id"], name=op.f("fk_epochs_stage_run"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_epochs")),
+    )
+    op.create_index("ix_epochs_stage_run_number", "epochs", ["stage_run", "number"], unique=True)
+    op.create_table(
+        "progress",
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("figures", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["attempt"], ["attempts.id"], name=op.f("fk_progress_attempt"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("attempt", name=op.f("pk_progress")),
+    )
+    op.create_table(
+        "node_state",
+        sa.Column("dag", sa.Integer(), nullable=False),
+        sa.Column("node", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("value", sa.JSON(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=True),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["dag"], ["dags.id"], name=op.f("fk_node_state_dag"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["epoch"], ["epochs.id"], name=op.f("fk_node_state_epoch"), ondelete="SET NULL"
+        ),
+        sa.PrimaryKeyConstraint("dag", "node", name=op.f("pk_node_state")),
+    )

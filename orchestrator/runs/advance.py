@@ -1,0 +1,149 @@
+"""What follows in a run when stages ended: which start, which end without running, and the run's end.
+
+Pure: the stage graph and the states of a run in, a list of decisions out, in the order in which they
+must be written. `advance` is asked after an end, `rejudge` after a verb (rules 8.3, 8.4, 8.7, 8.10).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from orchestrator.dag.stages import StageGraph
+from orchestrator.runs.states import STAGE_ENDS, RunState, StageState
+from orchestrator.runs.trigger_rules import Counts, Verdict, certain_early, judge
+
+
+@dataclass(frozen=True)
+class QueueStage:
+    """The stage may run: it becomes `queued` and gets its first attempt of this start."""
+
+    stage: str
+
+
+@dataclass(frozen=True)
+class EndStage:
+    """The stage ends without running."""
+
+    stage: str
+    state: StageState
+
+
+@dataclass(frozen=True)
+class ResetStage:
+    """The stage goes back to `none`; a queued attempt of it is withdrawn."""
+
+    stage: str
+
+
+@dataclass(frozen=True)
+class EndRun:
+    """No stage is open and nothing runs: the run has this result."""
+
+    state: RunState
+
+
+Step: TypeAlias = QueueStage | EndStage | ResetStage | EndRun
+States: TypeAlias = Mapping[str, StageState]
+
+_WITHOUT_RUNNING = {Verdict.SKIP: StageState.SKIPPED, Verdict.UPSTREAM_FAILED: StageState.UPSTREAM_FAILED}
+# What a stage that never ran was given by a rule or a cancel, and may lose when the reason is gone.
+_GIVEN = frozenset({StageState.QUEUED, StageState.SKIPPED, StageState.UPSTREAM_FAILED, StageState.CANCELLED})
+
+
+def advance(
+    graph: StageGraph, states: States, candidates: Iterable[str], *, cancel_cause: str | None = None
+) -> list[Step]:
+    """Judge the candidates that are in `none`, cascade, and end the run when nothing is open.
+
+    `states` holds every stage run of the run (a stage of the graph that is not in it counts as removed).
+    In a run that is being cancelled every stage in `none` ends cancelled instead of being judged.
+    """
+    now = dict(states)
+    steps: list[Step] = []
+    waiting = deque(graph_order(graph) if cancel_cause else candidates)
+    while waiting:
+        stage = waiting.popleft()
+        if now.get(stage) != StageState.NONE:
+            continue
+        step = EndStage(stage, StageState.CANCELLED) if cancel_cause else _judged(graph, now, stage)
+        if step is not None:
+            steps.append(step)
+            now[stage] = step.state if isinstance(step, EndStage) else StageState.QUEUED
+            if isinstance(step, EndStage):
+                waiting.extend(graph[stage].down)
+    return steps + _end(graph, now, cancel_cause)
+
+
+def rejudge(
+    graph: StageGraph, states: States, ran: Collection[str], *, cancel_cause: str | None = None
+) -> list[Step]:
+    """Judge every stage that never ran anew, as a verb leaves the run; `ran` are touched by no rule.
+
+    A stage that was skipped, upstream_failed, cancelled or queued for a reason that no longer holds goes
+    back to `none` first; in topological order, each by what those above it have become. A stage whose
+    verdict is what it has already is not touched.
+    """
+    now = dict(states)
+    steps: list[Step] = []
+    for stage in graph_order(graph):
+        state = now.get(stage)
+        if stage in ran or state is None or not (state == StageState.NONE or state in _GIVEN):
+            continue
+        now[stage] = StageState.NONE
+        step = EndStage(stage, StageState.CANCELLED) if cancel_cause else _judged(graph, now, stage)
+        now[stage] = _becomes(step)
+        if now[stage] != state:
+            steps += [ResetStage(stage)] if state != StageState.NONE else []
+            steps += [step] if step is not None else []
+    return steps + _end(graph, now, cancel_cause)
+
+
+def candidates_after(
+    graph: StageGraph, stage: str, end: StageState, waiting: Mapping[str, int]
+) -> Iterator[str]:
+    """Children that an end may have decided: nothing is left to wait for, or their rule is certain early."""
+    for child in graph[stage].down:
+        if waiting.get(child) == 0 or certain_early(graph[child].rule, end):
+            yield child
+
+
+def waiting_of(graph: StageGraph, states: States, stage: str) -> int:
+    """How many upstreams of a stage have not ended; removed and missing ones are left out."""
+    return sum(states.get(up, StageState.REMOVED) not in STAGE_ENDS for up in graph[stage].up)
+
+
+def result(graph: StageGraph, states: States, cancel_cause: str | None = None) -> RunState:
+    """How a run ended: by its cancel cause, else by its leaf stages, as in Airflow."""
+    if cancel_cause:
+        return RunState.FAILED if cancel_cause == "timeout" else RunState.CANCELLED
+    leaves = (states.get(stage.id) for stage in graph if not stage.down)
+    well = {StageState.SUCCESS, StageState.SKIPPED, StageState.REMOVED, None}
+    return RunState.SUCCESS if all(state in well for state in leaves) else RunState.FAILED
+
+
+def graph_order(graph: StageGraph) -> Iterator[str]:
+    """Stage ids, each after all that it waits for: the order that the compiler stored."""
+    return (stage.id for stage in graph)
+
+
+def _judged(graph: StageGraph, states: States, stage: str) -> QueueStage | EndStage | None:
+    counts = Counts.of(states.get(up, StageState.REMOVED) for up in graph[stage].up)
+    verdict = judge(graph[stage].rule, counts)
+    if verdict == Verdict.WAIT:
+        return None
+    return QueueStage(stage) if verdict == Verdict.RUN else EndStage(stage, _WITHOUT_RUNNING[verdict])
+
+
+def _becomes(step: QueueStage | EndStage | None) -> StageState:
+    if step is None:
+        return StageState.NONE
+    return step.state if isinstance(step, EndStage) else StageState.QUEUED
+
+
+def _end(graph: StageGraph, states: States, cancel_cause: str | None) -> list[Step]:
+    if any(state not in STAGE_ENDS for state in states.values()):
+        return []
+    return [EndRun(result(graph, states, cancel_cause))]

@@ -1,0 +1,24 @@
+"""How an attempt ended, as its runner tells it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.runs.states import Outcome
+
+
+@dataclass(frozen=True)
+class Report:
+    """An outcome, and where it is a failure its message, hint and culprit.
+
+    `retry` is False where another try cannot help. `exit_code` is what a command ends with.
+    `gives_up` says that the final decided epoch can never be applied and ends with the stage.
+    """
+
+    outcome: Outcome
+    message: str = ""
+    hint: str = ""
+    node: str = ""
+    retry: bool = True
+    exit_code: int = 0
+    gives_up: bool = False

@@ -1,0 +1,146 @@
+"""Attempts: the guard of all that an attempt writes, and how one is queued and ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from orchestrator.errors import AttemptLost
+from orchestrator.runs.order import Only
+from orchestrator.runs.states import AttemptState, Outcome, StopAs
+from orchestrator.store.dialects import upsert
+from orchestrator.store.tables import Attempt, Progress, Run, StageRun, table_of
+from orchestrator.store.tables.entity import value
+from orchestrator.store.transitions import move_attempt
+
+attempts, progress = table_of(Attempt), table_of(Progress)
+stage_runs, runs = table_of(StageRun), table_of(Run)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A running attempt that this transaction holds, with what is needed of its stage run."""
+
+    id: int
+    only: Only | None
+    run: int
+    stage_run: int
+    base: int
+    unresolved: bool
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a verb wants of a running attempt: `pause` a savepoint, `stop` an end."""
+
+    pause: bool = False
+    stop: StopAs | None = None
+
+    def __bool__(self) -> bool:
+        return self.pause or self.stop is not None
+
+
+def hold(connection: Connection, attempt: int) -> Held:
+    """Lock a running attempt for this transaction; every write of an attempt begins so (rule 1.3).
+
+    Raises AttemptLost where it does not run any more: it was taken away, and must stop.
+    """
+    query = (
+        select(
+            attempts.c.id,
+            attempts.c.only,
+            stage_runs.c.run,
+            attempts.c.stage_run,
+            stage_runs.c.base,
+            stage_runs.c.unresolved,
+        )
+        .join_from(attempts, stage_runs, attempts.c.stage_run == stage_runs.c.id)
+        .where(attempts.c.id == attempt, attempts.c.state == AttemptState.RUNNING)
+        .with_for_update()
+    )
+    row = connection.execute(query).first()
+    if row is None:
+        raise AttemptLost(
+            f"attempt {attempt} was taken away", hint="another process ended it; its work is not lost"
+        )
+    return Held(*row)
+
+
+def get(connection: Connection, attempt: int) -> Attempt:
+    """An attempt by its id."""
+    return value(Attempt, connection.execute(select(attempts).where(attempts.c.id == attempt)).one())
+
+
+def enqueue(
+    connection: Connection, stage_run: int, *, due: datetime, only: Only | None = None, now: datetime
+) -> int:
+    """Insert an attempt that may be claimed from `due` on; its id."""
+    row = connection.execute(
+        insert(attempts)
+        .values(stage_run=stage_run, state=AttemptState.QUEUED, only=only, due_at=due, queued_at=now)
+        .returning(attempts.c.id)
+    )
+    return int(row.scalar_one())
+
+
+def end(
+    connection: Connection,
+    attempt: Attempt,
+    run: int,
+    outcome: Outcome,
+    *,
+    error: dict[str, Any] | None = None,
+    now: datetime,
+) -> None:
+    """End a queued or running attempt; its live figures go, its epochs hold the final ones."""
+    old, new = attempt.state, AttemptState.DONE
+    values = {"outcome": outcome, "error": error, "ended_at": now}
+    move_attempt(connection, run, attempt.stage_run, attempt.id, old, new, now=now, **values)
+    connection.execute(progress.delete().where(progress.c.attempt == attempt.id))
+
+
+def open_attempts(connection: Connection, run: int) -> list[Attempt]:
+    """The queued and running attempts of a run, oldest first."""
+    query = (
+        select(attempts)
+        .join_from(attempts, stage_runs, attempts.c.stage_run == stage_runs.c.id)
+        .where(stage_runs.c.run == run, attempts.c.state != AttemptState.DONE)
+        .order_by(attempts.c.id)
+    )
+    return [value(Attempt, row) for row in connection.execute(query)]
+
+
+def withdraw(connection: Connection, run: int, stage_run: int, now: datetime) -> None:
+    """End the queued attempt of a stage run, where there is one: nobody claims it any more."""
+    query = select(attempts).where(attempts.c.stage_run == stage_run, attempts.c.state == AttemptState.QUEUED)
+    for row in connection.execute(query).all():
+        end(connection, value(Attempt, row), run, Outcome.CANCELLED, now=now)
+
+
+def asked(connection: Connection, attempt: int) -> Asked:
+    """What verbs ask of a running attempt; raises AttemptLost where it does not run any more.
+
+    An attempt that may only apply, or give up, is not asked to pause: it is short, and owed.
+    """
+    held = hold(connection, attempt)
+    row = connection.execute(
+        select(runs.c.paused, stage_runs.c.paused.label("stage_paused"), stage_runs.c.stop_as)
+        .join_from(stage_runs, runs, stage_runs.c.run == runs.c.number)
+        .where(stage_runs.c.id == held.stage_run)
+    ).one()
+    if held.only is not None:
+        return Asked()
+    return Asked(pause=row.paused or row.stage_paused, stop=row.stop_as)
+
+
+def save_progress(connection: Connection, attempt: int, figures: dict[str, Any], now: datetime) -> Asked:
+    """Overwrite the live figures of a running attempt; what verbs ask of it comes back.
+
+    Raises AttemptLost where it does not run any more.
+    """
+    answer = asked(connection, attempt)
+    connection.execute(upsert(progress, {"attempt": attempt, "at": now, "figures": figures}, key="attempt"))
+    return answer

@@ -1,0 +1,96 @@
+"""DAGs and their versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from orchestrator.dag.stages import StageGraph
+from orchestrator.store.identity import uuid7
+from orchestrator.store.tables import Dag, DagVersion, table_of
+from orchestrator.store.tables.entity import value
+
+dags, versions = table_of(Dag), table_of(DagVersion)
+
+BUNDLE = "bundle"  # the space that bundles and the API share
+
+
+def ensure_dag(
+    connection: Connection, *, space: str, dag_id: str, file: str | None = None, now: datetime
+) -> Dag:
+    """The DAG of this id in its space; given a uid (UUIDv7) where it is seen for the first time."""
+    found = select(dags).where(dags.c.space == space, dags.c.dag_id == dag_id, dags.c.deleted_at.is_(None))
+    row = connection.execute(found).first()
+    if row is None:
+        fresh = {"uid": uuid7(now), "space": space, "dag_id": dag_id, "file": file, "created_at": now}
+        connection.execute(insert(dags).values(**fresh, **_DEFAULTS))
+        row = connection.execute(found).one()
+    elif file is not None and row.file != file:
+        connection.execute(update(dags).where(dags.c.id == row.id).values(file=file))
+    return value(Dag, row)
+
+
+_DEFAULTS = {
+    name: Dag.model_fields[name].default for name in ("paused", "max_active_runs", "max_active_tasks")
+}
+
+
+def ensure_version(
+    connection: Connection,
+    dag: Dag,
+    *,
+    hash: str,  # noqa: A002  # the design's word
+    document: Mapping[str, Any],
+    stages: Mapping[str, Any],
+    now: datetime,
+) -> DagVersion:
+    """The version with this hash, stored unless it is known, and made the DAG's current one.
+
+    `document` is the canonical definition, `stages` the JSON of its `StageGraph`.
+    """
+    found = select(versions).where(versions.c.dag == dag.id, versions.c.hash == hash)
+    row = connection.execute(found).first()
+    if row is None:
+        connection.execute(
+            insert(versions).values(
+                dag=dag.id, hash=hash, document=dict(document), stages=dict(stages), created_at=now
+            )
+        )
+        row = connection.execute(found).one()
+    limits = {name: document[name] for name in ("max_active_runs", "max_active_tasks") if document.get(name)}
+    if dag.version != row.id:
+        connection.execute(update(dags).where(dags.c.id == dag.id).values(version=row.id, **limits))
+    return value(DagVersion, row)
+
+
+def get_dag(connection: Connection, identity: int) -> Dag:
+    """A DAG by its row's id."""
+    return value(Dag, connection.execute(select(dags).where(dags.c.id == identity)).one())
+
+
+def get_version(connection: Connection, identity: int) -> DagVersion:
+    """A version by its row's id."""
+    return value(DagVersion, connection.execute(select(versions).where(versions.c.id == identity)).one())
+
+
+def graph_of(connection: Connection, version: int) -> StageGraph:
+    """The stage graph of a version, parsed once a process."""
+    uid, content = connection.execute(
+        select(dags.c.uid, versions.c.hash)
+        .join_from(versions, dags, versions.c.dag == dags.c.id)
+        .where(versions.c.id == version)
+    ).one()
+    graph = _graphs.get((uid, content))
+    if graph is None:
+        graph = StageGraph.from_json(get_version(connection, version).stages)
+        while len(_graphs) >= _GRAPHS_KEPT:
+            del _graphs[next(iter(_graphs))]
+        _graphs[uid, content] = graph
+    return graph
+
+
+_GRAPHS_KEPT = 256
+_graphs: dict[tuple[str, str], StageGraph] = {}

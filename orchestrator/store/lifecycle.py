@@ -1,0 +1,331 @@
+"""The life of a run: created, advanced as its stages end, ended; the transactions that several need.
+
+Decisions are `orchestrator.runs`'; this module reads what they need and writes what they say. Every
+function works inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from orchestrator.errors import RefusedError, StoreError, UsageError
+from orchestrator.runs import advance as pure
+from orchestrator.runs.checkpoint import Checkpoint, Decision, Json
+from orchestrator.runs.ending import Again, Clear, End, Situation, fate
+from orchestrator.runs.states import RUN_ENDS, STAGE_ENDS, AttemptState, Outcome, RunState, StageState
+from orchestrator.store import attempts, epochs, runs, stage_runs
+from orchestrator.store.dags import graph_of
+from orchestrator.store.identity import uuid7
+from orchestrator.store.tables import Dag, DagVersion, Run, StageRun
+from orchestrator.store.transitions import move_run, move_stage, tell
+
+MAX_RESULT = 64 * 1024  # bytes of a stage's result as JSON
+_RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]{1,250}")
+
+
+def create_run(
+    connection: Connection,
+    *,
+    dag: Dag,
+    version: DagVersion,
+    run_type: str,
+    logical_date: datetime | None,
+    interval: tuple[datetime, datetime] | None,
+    params: Mapping[str, Json],
+    held_by: int | None,
+    state: RunState,
+    project: str,
+    file: str | None,
+    run_id: str | None = None,
+    now: datetime,
+) -> Run:
+    """Create a run with its stage runs; one that is created `running` has its first attempts queued.
+
+    `held_by` is the worker row of the command that executes it, None for a run of the services.
+    `run_id` is made from type and logical date (`manual__2026-01-01T00:00:00+00:00`) unless given; raises
+    RefusedError where a given one is taken, UsageError where it holds other signs than Airflow allows.
+    """
+    started = now if state == RunState.RUNNING else None
+    first, last = interval if interval is not None else (None, None)
+    row = connection.execute(
+        insert(runs.runs)
+        .values(
+            uid=uuid7(now),
+            dag=dag.id,
+            version=version.id,
+            run_id=_run_id(connection, dag, run_id, run_type, logical_date or now),
+            run_type=run_type,
+            lane="backfill" if run_type == "backfill" else "live",
+            logical_date=logical_date,
+            interval_start=first,
+            interval_end=last,
+            params=dict(params),
+            state=state,
+            paused=False,
+            held_by=held_by,
+            project=project,
+            file=file,
+            created_at=now,
+            started_at=started,
+        )
+        .returning(runs.runs.c.number)
+    )
+    run = runs.get(connection, row.scalar_one())
+    tell(connection, "run", now=now, run=run.number, new=state)
+    graph = graph_of(connection, version.id)
+    stage_runs.add(connection, run.number, version.id, graph)
+    advance(connection, run, pure.graph_order(graph), now)
+    return runs.get(connection, run.number)
+
+
+def advance(connection: Connection, run: Run, candidates: Iterable[str], now: datetime) -> None:
+    """Judge these stages and write what follows (rule 8.4). Nothing follows in a run that does not run."""
+    if run.state == RunState.RUNNING:
+        graph = graph_of(connection, run.version)
+        rows = stage_runs.of_run(connection, run.number)
+        cause = run.cancel_cause
+        steps = pure.advance(graph, stage_runs.states(rows), candidates, cancel_cause=cause)
+        write(connection, run, rows, steps, now)
+
+
+def write(
+    connection: Connection, run: Run, rows: dict[str, StageRun], steps: Iterable[pure.Step], now: datetime
+) -> None:
+    """Write the steps that `runs.advance` decided for a run, in their order."""
+    graph = graph_of(connection, run.version)
+    states = stage_runs.states(rows)
+    for step in steps:
+        if isinstance(step, pure.EndRun):
+            if step.state != run.state:
+                move_run(connection, run.number, run.state, step.state, now=now, ended_at=now)
+            continue
+        row, old = rows[step.stage], states[step.stage]
+        match step:
+            case pure.QueueStage():
+                states[step.stage] = StageState.QUEUED
+                move_stage(connection, run.number, row.id, old, StageState.QUEUED, now=now)
+                attempts.enqueue(connection, row.id, due=now, now=now)
+            case pure.EndStage():
+                states[step.stage] = step.state
+                move_stage(connection, run.number, row.id, old, step.state, now=now, ended_at=now)
+                stage_runs.lower_waiting(connection, run.number, graph[step.stage].down)
+            case pure.ResetStage():
+                states[step.stage] = StageState.NONE
+                attempts.withdraw(connection, run.number, row.id, now)
+                gone = {"ended_at": None, "error": None, "result": None}
+                move_stage(connection, run.number, row.id, old, StageState.NONE, now=now, **gone)
+
+
+def opened(connection: Connection, attempt: int) -> Checkpoint:
+    """An attempt has opened its targets (rules 3.1-3.3) and may read where it goes on (3.4).
+
+    Raises AttemptLost.
+    """
+    held = attempts.hold(connection, attempt)
+    return epochs.checkpoint(connection, held.stage_run, held.base)
+
+
+def decide(connection: Connection, attempt: int, decision: Decision, now: datetime) -> None:
+    """Write an epoch's decision: from the commit on, it is the truth (rule 2.4).
+
+    A repeat of the attempt's own last decision is answered as done. Raises AttemptLost; StoreError where
+    the epoch may not be decided now (rules 2.6, 1.5), which is a defect of the caller.
+    """
+    held = attempts.hold(connection, attempt)
+    last = epochs.last_epoch(connection, held.stage_run)
+    if epochs.is_same(last, attempt, decision):
+        return
+    if held.only is not None:
+        raise StoreError(f"attempt {attempt} may only {held.only} what is owed, not decide an epoch")
+    epochs.refuse_unless_next(last, decision, held.base)
+    epochs.insert_epoch(connection, held.run, held.stage_run, attempt, decision, now)
+
+
+def applied(connection: Connection, attempt: int, epoch: int, now: datetime) -> None:
+    """Every output has applied this epoch; marked already is done. Raises AttemptLost."""
+    held = attempts.hold(connection, attempt)
+    epochs.mark_applied(connection, held.run, held.stage_run, epoch, now)
+    if held.unresolved:
+        stage_runs.change(connection, held.stage_run, unresolved=False)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a finish left: the stage's state, when its next attempt is due, and the run's state."""
+
+    stage: StageState
+    due: datetime | None
+    run: RunState
+
+
+def finish(
+    connection: Connection,
+    attempt: int,
+    outcome: Outcome,
+    *,
+    error: Mapping[str, Json] | None = None,
+    result: Json = None,
+    retry: bool = True,
+    give_up: bool = False,
+    now: datetime,
+) -> Finished:
+    """End a running attempt with all that follows from it (rule 8.3), in one transaction.
+
+    `error` says what went wrong (a message, the node, ...). `retry` is False for a failure that another try
+    cannot mend. `give_up` abandons the epoch that is owed in the same transaction: for an output that
+    found, without a trace of it in the target, that it never can apply (rule 4.3). A repeat with the same
+    outcome is answered as done. Raises AttemptLost.
+    """
+    ended = attempts.get(connection, attempt)
+    stage_run = stage_runs.get(connection, ended.stage_run)
+    run = runs.lock(connection, stage_run.run)
+    if ended.state == AttemptState.DONE and ended.outcome == outcome:
+        return _standing(connection, stage_run.id)
+    attempts.hold(connection, attempt)
+    failure = dict(error) if error is not None else None
+    if give_up or (ended.only == "abandon" and outcome == Outcome.SUCCESS):
+        epochs.give_up(connection, run.number, stage_run.id, now)
+    owed = epochs.owed_epoch(connection, stage_run.id)
+    if outcome == Outcome.SUCCESS and owed is not None:
+        raise StoreError(f"attempt {attempt} cannot succeed: epoch {owed} is not applied")
+    attempts.end(connection, ended, run.number, outcome, error=failure, now=now)
+    situation = Situation(
+        outcome=outcome,
+        stage=graph_of(connection, stage_run.version)[stage_run.stage],
+        only=ended.only,
+        stop_as=stage_run.stop_as,
+        owed=owed is not None,
+        open_run=run.state not in RUN_ENDS and run.cancel_cause is None,
+        retry=retry,
+        tries=stage_run.tries,
+        losses=stage_run.losses,
+    )
+    match fate(situation):
+        case End() as end:
+            end_stage(connection, run, stage_run, end, error=failure, result=_checked(result), now=now)
+        case Again() as again:
+            _try_again(connection, stage_run, again, failure, now)
+        case Clear():
+            stage_runs.start_over(connection, stage_run, now)
+            stage_runs.recount(
+                connection, graph_of(connection, run.version), stage_runs.of_run(connection, run.number)
+            )
+            advance(connection, run, [stage_run.stage], now)
+    return _standing(connection, stage_run.id)
+
+
+def end_stage(
+    connection: Connection,
+    run: Run,
+    stage_run: StageRun,
+    end: End,
+    *,
+    error: dict[str, Any] | None,
+    result: Json = None,
+    now: datetime,
+) -> None:
+    """End a stage whose attempt has ended, tell its children, and advance the run."""
+    ended_well = end.state in (StageState.SUCCESS, StageState.SKIPPED)
+    values = {
+        "error": None if ended_well else error or stage_run.error,
+        "result": result if end.state == StageState.SUCCESS else None,
+        "unresolved": end.unresolved,
+        "stop_as": None,
+        "ended_at": now,
+    }
+    move_stage(connection, run.number, stage_run.id, stage_run.state, end.state, now=now, **values)
+    graph = graph_of(connection, run.version)
+    if stage_run.stage in graph.stages:
+        stage_runs.lower_waiting(connection, run.number, graph[stage_run.stage].down)
+        waiting = {stage: row.waiting for stage, row in stage_runs.of_run(connection, run.number).items()}
+        touched = list(pure.candidates_after(graph, stage_run.stage, end.state, waiting))
+        advance(connection, run, touched, now)
+
+
+def settle(connection: Connection, run: Run, now: datetime) -> list[str]:
+    """What every verb ends with (rule 8.7): recount, judge what never ran anew, open or end the run.
+
+    An ended run with an open stage becomes `queued`, one that a command holds `running`. The stages
+    whose `waiting` was wrong come back.
+    """
+    graph = graph_of(connection, run.version)
+    rows = stage_runs.of_run(connection, run.number)
+    wrong = stage_runs.recount(connection, graph, rows)
+    states = stage_runs.states(rows)
+    if run.state in RUN_ENDS and any(state not in STAGE_ENDS for state in states.values()):
+        run = _open_again(connection, run, now)
+    if run.state == RunState.QUEUED:
+        return wrong  # judged when it is promoted
+    ran = {stage for stage, row in rows.items() if row.started_at is not None}
+    steps = pure.rejudge(graph, states, ran, cancel_cause=run.cancel_cause)
+    if run.state in RUN_ENDS and not any(isinstance(step, pure.EndRun) for step in steps):
+        run = _open_again(connection, run, now)
+    write(connection, run, rows, steps, now)
+    return wrong
+
+
+def _open_again(connection: Connection, run: Run, now: datetime) -> Run:
+    state = RunState.QUEUED if run.held_by is None else RunState.RUNNING
+    fresh = {"ended_at": None, "cancel_cause": None}
+    move_run(connection, run.number, run.state, state, now=now, **fresh)
+    return runs.get(connection, run.number)
+
+
+def _try_again(
+    connection: Connection, stage_run: StageRun, again: Again, error: dict[str, Any] | None, now: datetime
+) -> None:
+    values = {"tries": again.tries, "losses": again.losses, "stop_as": again.stop_as}
+    old, new = stage_run.state, StageState.QUEUED
+    error = error or stage_run.error
+    move_stage(connection, stage_run.run, stage_run.id, old, new, now=now, error=error, **values)
+    due = now + timedelta(seconds=again.delay)
+    attempts.enqueue(connection, stage_run.id, due=due, only=again.only, now=now)
+
+
+def _standing(connection: Connection, stage_run: int) -> Finished:
+    stage = stage_runs.get(connection, stage_run)
+    due = select(attempts.attempts.c.due_at).where(
+        attempts.attempts.c.stage_run == stage_run, attempts.attempts.c.state == AttemptState.QUEUED
+    )
+    return Finished(stage.state, connection.execute(due).scalar(), runs.get(connection, stage.run).state)
+
+
+def _checked(result: Json) -> Json:
+    if result is not None and (size := len(json.dumps(result).encode())) > MAX_RESULT:
+        raise StoreError(
+            f"a result of {size} bytes: at most {MAX_RESULT} are kept",
+            hint="write it to a file, return its path",
+        )
+    return result
+
+
+def _run_id(
+    connection: Connection, dag: Dag, given: str | None, run_type: str, logical_date: datetime
+) -> str:
+    taken = select(runs.runs.c.run_id).where(runs.runs.c.dag == dag.id)
+    if given is not None:
+        if not _RUN_ID.fullmatch(given):
+            raise UsageError(f"run id {given!r}", hint="letters, digits and _ . ~ : + -, at most 250")
+        if connection.execute(taken.where(runs.runs.c.run_id == given)).first():
+            raise RefusedError(
+                f"{dag.dag_id} has a run {given!r} already", hint="leave it out, or take another"
+            )
+        return given
+    stem = f"{run_type}__{logical_date.isoformat()}"
+    like = {*connection.execute(taken.where(runs.runs.c.run_id.startswith(stem, autoescape=True))).scalars()}
+    return next(name for name in _numbered(stem) if name not in like)
+
+
+def _numbered(stem: str) -> Iterable[str]:
+    yield stem
+    number = 2
+    while True:
+        yield f"{stem}_{number}"
+        number += 1

@@ -1,0 +1,112 @@
+"""Stage runs: the rows of a run's stages, the number they wait for, and starting one over."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from orchestrator.dag.stages import Stage, StageGraph
+from orchestrator.runs.advance import waiting_of
+from orchestrator.runs.states import StageState
+from orchestrator.store import epochs
+from orchestrator.store.tables import StageRun, table_of
+from orchestrator.store.tables.entity import value
+from orchestrator.store.transitions import move_stage
+
+stage_runs = table_of(StageRun)
+
+
+def get(connection: Connection, stage_run: int) -> StageRun:
+    """A stage run by its row's id."""
+    return value(StageRun, connection.execute(select(stage_runs).where(stage_runs.c.id == stage_run)).one())
+
+
+def of_run(connection: Connection, run: int) -> dict[str, StageRun]:
+    """The stage runs of a run by stage, in the order of their creation."""
+    rows = connection.execute(select(stage_runs).where(stage_runs.c.run == run).order_by(stage_runs.c.id))
+    return {row.stage: value(StageRun, row) for row in rows}
+
+
+def states(rows: dict[str, StageRun]) -> dict[str, StageState]:
+    """The state of each stage."""
+    return {stage: row.state for stage, row in rows.items()}
+
+
+def add(connection: Connection, run: int, version: int, stages: Iterable[Stage]) -> None:
+    """Insert stage runs in `none`, waiting for all their upstreams."""
+    rows = [
+        {
+            **settings(stage),
+            "run": run,
+            "version": version,
+            "state": StageState.NONE,
+            "waiting": len(stage.up),
+        }
+        for stage in stages
+    ]
+    if rows:
+        connection.execute(insert(stage_runs), [{**_DEFAULTS, **row} for row in rows])
+
+
+def settings(stage: Stage) -> dict[str, Any]:
+    """What the queue reads of a stage."""
+    return {
+        "stage": stage.id,
+        "weight": stage.weight,
+        "pool": stage.pool,
+        "pool_slots": stage.pool_slots,
+        "queue": stage.queue,
+    }
+
+
+_DEFAULTS = {
+    name: StageRun.model_fields[name].default
+    for name in ("map_index", "tries", "losses", "base", "unresolved", "paused")
+}
+
+
+def change(connection: Connection, stage_run: int, **values: Any) -> None:
+    """Set columns that are no state."""
+    connection.execute(update(stage_runs).where(stage_runs.c.id == stage_run).values(**values))
+
+
+def lower_waiting(connection: Connection, run: int, stages: Collection[str]) -> None:
+    """One upstream of these stages has ended."""
+    if stages:
+        connection.execute(
+            update(stage_runs)
+            .where(stage_runs.c.run == run, stage_runs.c.stage.in_(stages), stage_runs.c.waiting > 0)
+            .values(waiting=stage_runs.c.waiting - 1)
+        )
+
+
+def recount(connection: Connection, graph: StageGraph, rows: dict[str, StageRun]) -> list[str]:
+    """Set every `waiting` to what the states say; the stages in which it was wrong."""
+    wrong = []
+    for stage, row in rows.items():
+        counted = waiting_of(graph, states(rows), stage) if stage in graph.stages else 0
+        if counted != row.waiting:
+            change(connection, row.id, waiting=counted)
+            wrong.append(stage)
+    return wrong
+
+
+def start_over(connection: Connection, row: StageRun, now: datetime) -> None:
+    """Clear one stage run (rule 7.1): its base rises, positions and states go, its writers stay."""
+    fresh: dict[str, Any] = {
+        "base": epochs.highest(connection, row.id),
+        "tries": 0,
+        "losses": 0,
+        "stop_as": None,
+        "error": None,
+        "result": None,
+        "started_at": None,
+        "ended_at": None,
+    }
+    if row.state == StageState.NONE:
+        change(connection, row.id, **fresh)
+    else:
+        move_stage(connection, row.run, row.id, row.state, StageState.NONE, now=now, **fresh)

@@ -1,0 +1,96 @@
+"""Tables that only services, pages and administration use."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON
+from sqlmodel import Field
+
+from orchestrator.store.dialects import Instant
+from orchestrator.store.tables.entity import Entity
+
+
+class Runner(Entity, table=True):
+    """A worker's child that runs attempts; written when it is forked, before it gets an order."""
+
+    __tablename__ = "runners"
+
+    id: int = Field(default=None, primary_key=True)
+    worker: int = Field(foreign_key="workers.id", index=True)
+    pid: int
+    start_time: str
+    bundle_version: str | None = None
+    started_at: datetime = Field(sa_type=Instant)
+    ended_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class Schedule(Entity, table=True):
+    """When a DAG fires next. Firing is a compare-and-set on `next_fire_at`."""
+
+    __tablename__ = "schedules"
+
+    dag: int = Field(primary_key=True, foreign_key="dags.id", ondelete="CASCADE")
+    timetable: dict[str, Any] = Field(sa_type=JSON)
+    timezone: str = "UTC"
+    start_date: datetime | None = Field(default=None, sa_type=Instant)
+    end_date: datetime | None = Field(default=None, sa_type=Instant)
+    catchup: bool = False
+    next_fire_at: datetime | None = Field(default=None, sa_type=Instant, index=True)
+    last_fire_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class Backfill(Entity, table=True):
+    """Runs of a DAG for past logical dates, `first` to `last`, some at a time."""
+
+    __tablename__ = "backfills"
+
+    id: int = Field(default=None, primary_key=True)
+    dag: int = Field(foreign_key="dags.id", ondelete="CASCADE", index=True)
+    first: datetime = Field(sa_type=Instant)
+    last: datetime = Field(sa_type=Instant)
+    max_active_runs: int = 10
+    reprocess: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    paused: bool = False
+    created_by: str = ""
+    created_at: datetime = Field(sa_type=Instant)
+    ended_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class Variable(Entity, table=True):
+    """A named JSON value that templates read as `var.NAME`."""
+
+    __tablename__ = "variables"
+
+    key: str = Field(primary_key=True)
+    value: Any = Field(sa_type=JSON)
+    description: str = ""
+    changed_at: datetime = Field(sa_type=Instant)
+
+
+class Connection(Entity, table=True):
+    """Where a system is and how to enter it: `public` may be shown, `encrypted` goes to workers only."""
+
+    __tablename__ = "connections"
+
+    id: str = Field(primary_key=True)
+    type: str
+    public: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    encrypted: bytes | None = None
+    description: str = ""
+    changed_at: datetime = Field(sa_type=Instant)
+
+
+class Audit(Entity, table=True):
+    """Who did what with which target: one row a verb."""
+
+    __tablename__ = "audit"
+
+    id: int = Field(default=None, primary_key=True)
+    at: datetime = Field(sa_type=Instant, index=True)
+    actor: str
+    verb: str
+    target: str
+    detail: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
