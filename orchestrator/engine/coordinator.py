@@ -30,6 +30,9 @@ class StagePort(Protocol):
     def progress(self, progress: StageProgress) -> None:
         """What has moved so far, epochs still open included."""
 
+    def cannot_pause(self, reason: str) -> None:
+        """A savepoint was asked for, but this stage has one epoch: it goes on."""
+
 
 @dataclass(frozen=True)
 class Trigger:

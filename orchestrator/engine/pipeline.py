@@ -23,7 +23,8 @@ from orchestrator.engine.task import Pumped
 from orchestrator.errors import AttemptLost, FustgoError
 from orchestrator.runs.checkpoint import Checkpoint, Decision, Token
 from orchestrator.runs.order import Order
-from orchestrator.runs.outcome import Ending, Outcome
+from orchestrator.runs.report import Report
+from orchestrator.runs.states import Outcome
 from orchestrator.sdk.registry import Registry
 
 PROGRESS_SECONDS = 0.1
@@ -40,7 +41,7 @@ class Surroundings:
     signals: Signals
 
 
-def run_attempt(order: Order, port: StagePort, around: Surroundings) -> Outcome:
+def run_attempt(order: Order, port: StagePort, around: Surroundings) -> Report:
     """Run an attempt to its end; every way of ending comes back as a value.
 
     Only what is no error of the stage is raised: interrupts, and bugs of our own.
@@ -51,16 +52,16 @@ def run_attempt(order: Order, port: StagePort, around: Surroundings) -> Outcome:
         with stage.closing():
             return Attempt(stage, port, around).run()
     except AttemptLost as error:
-        return Outcome(Ending.LOST, error.message, exit_code=1)
+        return Report(Outcome.LOST, error.message, exit_code=1)
     except FustgoError as error:
         return failure(error)
 
 
-def failure(error: FustgoError) -> Outcome:
+def failure(error: FustgoError) -> Report:
     """The outcome that an error stands for."""
     given_up = isinstance(error, EpochGivenUp) or isinstance(error.__cause__, EpochGivenUp)
-    return Outcome(
-        Ending.FAILED,
+    return Report(
+        Outcome.FAILED,
         error.message,
         hint=error.hint,
         node=error.node if isinstance(error, NodeFailed) else "",
@@ -78,14 +79,16 @@ class Attempt:
         self._order, self._plan = stage.order, stage.plan
         self._tokens: list[Token] = []
         self._coordinator: Coordinator
-        self._last_states: Decision | None = None
+        self._last: Decision | None = None
+        self._refused_pause = False
         self._applied = 0
 
-    def run(self) -> Outcome:
+    def run(self) -> Report:
         """Restore, then go on, or do only what the order says."""
         checkpoint = self._prepare()
         self._tokens = list(checkpoint.tokens)
         self._applied = checkpoint.applied
+        self._last = checkpoint.last
         self._stage.restore_schemas(checkpoint.last)
         if self._order.only == "abandon":
             return self._abandon(checkpoint)
@@ -93,7 +96,7 @@ class Attempt:
         if checkpoint.last is not None and checkpoint.last.final:
             return self._finish()
         if self._order.only == "apply":
-            return Outcome(Ending.SUCCESS)
+            return Report(Outcome.SUCCESS)
         self._reopen(checkpoint)
         return self._work()
 
@@ -125,11 +128,10 @@ class Attempt:
     def _reopen(self, checkpoint: Checkpoint) -> None:
         """Restore step 7."""
         self._coordinator = Coordinator(self._plan.nodes, checkpoint.highest, self._plan.trigger)
-        self._last_states = checkpoint.last
         self._stage.open_tasks(checkpoint, self._acknowledge)
         crash_point("restore.reopened")
 
-    def _work(self) -> Outcome:
+    def _work(self) -> Report:
         """Read until everything has ended, drawing barriers as they are due."""
         clock, signals = self._around.clock, self._around.signals
         opened_at = shown_at = clock.monotonic()
@@ -148,7 +150,7 @@ class Attempt:
             if now - shown_at >= PROGRESS_SECONDS:
                 self._show()
                 shown_at = now
-            if signals.pausing and live:
+            if signals.pausing and live and self._stops():
                 return self._stop()
             if live and self._coordinator.due(now - opened_at, batches, self._spooled()):
                 self._draw_barrier()
@@ -158,14 +160,21 @@ class Attempt:
         self._draw_final()
         return self._finish()
 
-    def _stop(self) -> Outcome:
-        """Stop before the end: with a savepoint where one can be kept, unless all must go at once."""
+    def _stops(self) -> bool:
+        """Whether a wish to stop can be granted: a stage with one epoch has nothing to keep, and goes on."""
+        if self._coordinator.one_epoch and not self._around.signals.cancelled:
+            if not self._refused_pause:
+                self._port.cannot_pause(self._plan.one_epoch)
+            self._refused_pause = True
+            return False
+        return True
+
+    def _stop(self) -> Report:
+        """Stop before the end: with a savepoint, unless all must go at once."""
         if self._around.signals.cancelled:
-            return Outcome(Ending.CANCELLED, "cancelled", exit_code=130)
-        if self._coordinator.one_epoch:
-            return Outcome(Ending.PAUSED, f"nothing was kept: {self._plan.one_epoch}", exit_code=130)
+            return Report(Outcome.CANCELLED, "cancelled", exit_code=130)
         self._draw_barrier()
-        return Outcome(Ending.PAUSED, "paused at a savepoint", exit_code=130)
+        return Report(Outcome.PAUSED, exit_code=130)
 
     def _draw_barrier(self) -> None:
         """End an epoch in the middle: the barrier runs from the inputs through every node."""
@@ -216,7 +225,7 @@ class Attempt:
                 target.applied(decision, self._tokens_of(node))
         self._show()
 
-    def _finish(self) -> Outcome:
+    def _finish(self) -> Report:
         """After the final epoch was applied: tidy up, then success (rule 2.7)."""
         for node, target in self._stage.targets.items():
             with operator_code(node, "while its stage was finished"):
@@ -227,23 +236,23 @@ class Attempt:
                 target.clean_up(self._order.attempt)
         self._stage.clean_up()
         crash_point("staging.removed")
-        return Outcome(Ending.SUCCESS)
+        return Report(Outcome.SUCCESS, results=self._last.results if self._last is not None else {})
 
-    def _abandon(self, checkpoint: Checkpoint) -> Outcome:
+    def _abandon(self, checkpoint: Checkpoint) -> Report:
         """Give up the decided epoch: the ledger is raised first, so that no late attempt applies it."""
         owed = checkpoint.owed
         if owed is not None:
             for node, target in self._stage.targets.items():
                 with operator_code(node, f"while epoch {owed.epoch} was given up"):
                     target.give_up(owed.epoch, self._tokens_of(node))
-        return Outcome(Ending.SUCCESS)
+        return Report(Outcome.SUCCESS)
 
     def _drop_states(self, decision: Decision) -> None:
         """States that this epoch has replaced are not needed any more."""
-        if self._last_states is not None:
-            for state in self._last_states.states.values():
+        if self._last is not None:
+            for state in self._last.states.values():
                 self._stage.states.remove(state)
-        self._last_states = decision
+        self._last = decision
 
     def _tokens_of(self, node: str) -> list[Token]:
         return [token for token in self._tokens if token.node == node]

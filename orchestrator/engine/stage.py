@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.engine.boundary import operator_code
 from orchestrator.engine.coordinator import Acknowledgement
 from orchestrator.engine.edge import OutputPort
+from orchestrator.engine.node import NodeTask
 from orchestrator.engine.parts import PartFolder, file_writer
 from orchestrator.engine.plan import PlannedNode, StagePlan
 from orchestrator.engine.progress import Progress, StageProgress, Stopwatch
@@ -18,7 +19,7 @@ from orchestrator.engine.rejects import RejectPort
 from orchestrator.engine.snapshot import StateFolder, schema_from_text
 from orchestrator.engine.spool import SpoolTarget
 from orchestrator.engine.targets import DiscardTarget, Target, file_target
-from orchestrator.engine.task import InputTask, NodeTask, OutputTask, ProcessorTask
+from orchestrator.engine.task import InputTask, OutputTask, ProcessorTask
 from orchestrator.errors import OperatorError
 from orchestrator.runs.checkpoint import Checkpoint, Decision, NodeState
 from orchestrator.runs.order import Order
@@ -173,7 +174,7 @@ class Stage:
                 if name in wanted
             },
             on_reject=rejects.refuse if rejects is not None else None,
-            on_result=lambda value: setattr(self.tasks[node.id], "result", value),
+            on_result=lambda value: self.tasks[node.id].set_result(value),
             is_cancelled=self._is_cancelled,
         )
 

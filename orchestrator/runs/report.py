@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from orchestrator.runs.checkpoint import Json
 from orchestrator.runs.states import Outcome
 
 
@@ -13,6 +15,7 @@ class Report:
 
     `retry` is False where another try cannot help. `exit_code` is what a command ends with.
     `gives_up` says that the final decided epoch can never be applied and ends with the stage.
+    `results` are those of the nodes, by id.
     """
 
     outcome: Outcome
@@ -22,3 +25,4 @@ class Report:
     retry: bool = True
     exit_code: int = 0
     gives_up: bool = False
+    results: Mapping[str, Json] = field(default_factory=dict)

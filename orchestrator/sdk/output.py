@@ -38,6 +38,11 @@ class Output(Operator):
         """Whether nothing shows in the target before the final epoch is applied."""
         return False
 
+    @property
+    def repeats(self) -> bool:
+        """Whether starting over brings rows a second time: what is appended to a table is not taken back."""
+        return False
+
 
 class Encoder(ABC):
     """Writes batches into one open file, on one thread."""
@@ -181,6 +186,10 @@ class Applier(ABC):
 
 class ApplyOutput(Output):
     """An output that is not files; gives the `Applier`."""
+
+    @property
+    def repeats(self) -> bool:
+        return getattr(self, "mode", Mode.APPEND) == Mode.APPEND
 
     @abstractmethod
     def open(self, context: Context) -> Applier:

@@ -76,7 +76,9 @@ def connections_of(
     return {name: exposed(connection) for name, connection in found.items()}
 
 
-def times_of(dag: Dag, run_id: str, logical_date: datetime, interval: tuple[datetime, datetime] | None) -> dict[str, Any]:
+def times_of(
+    dag: Dag, run_id: str, logical_date: datetime, interval: tuple[datetime, datetime] | None
+) -> dict[str, Any]:
     """The names that tell the time of a run; dates are in the DAG's zone."""
     from zoneinfo import ZoneInfo
 

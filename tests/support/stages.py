@@ -25,7 +25,8 @@ from orchestrator.engine.stage import Stage
 from orchestrator.errors import AttemptLost, FustgoError
 from orchestrator.runs.checkpoint import Checkpoint, Decision
 from orchestrator.runs.order import Only, Order
-from orchestrator.runs.outcome import Ending, Outcome
+from orchestrator.runs.report import Report
+from orchestrator.runs.states import Outcome
 from orchestrator.sdk.operator import Operator
 from orchestrator.sdk.output import Encoder, FileOutput, Output
 from orchestrator.sdk.registry import Registry
@@ -79,7 +80,7 @@ class MemoryPort:
     base: int = 0
     holder: int = 0
     attempt: int = 0
-    shown: StageProgress = StageProgress()
+    shown: StageProgress = field(default_factory=StageProgress)
 
     def opened(self) -> Checkpoint:
         self._guard()
@@ -105,6 +106,9 @@ class MemoryPort:
 
     def progress(self, progress: StageProgress) -> None:
         self.shown = progress
+
+    def cannot_pause(self, reason: str) -> None:
+        raise AssertionError(f"a pause was refused: {reason}")
 
     def _guard(self) -> None:
         if self.attempt != self.holder:
@@ -155,7 +159,7 @@ class StageRun:
             artifacts=str(self.folder / "artifacts"), only=only,
         )  # fmt: skip
 
-    def attempt(self, only: Only | None = None) -> Outcome:
+    def attempt(self, only: Only | None = None) -> Report:
         """Run an attempt to its end; a crash point that was armed with `fail` raises."""
         order, port = self.order(only), replace(self.port)
         port.decided = self.port.decided
@@ -189,7 +193,7 @@ class StageRun:
         )
 
 
-def run_planned(order: Order, plan: StagePlan, port: MemoryPort, signals: Signals) -> Outcome:
+def run_planned(order: Order, plan: StagePlan, port: MemoryPort, signals: Signals) -> Report:
     """Run a plan that was made by hand."""
     stage = Stage(order, plan, "host", lambda: signals.cancelled)
     with stage.closing():
@@ -205,7 +209,7 @@ def part_of(end: str) -> tuple[str, str]:
 def succeed(stage: StageRun) -> None:
     """Run attempts until one succeeds; at most three are needed."""
     for _ in range(3):
-        if stage.attempt().ending is Ending.SUCCESS:
+        if stage.attempt().outcome is Outcome.SUCCESS:
             return
     raise AssertionError("no attempt succeeded")
 

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.engine.coordinator import Trigger
 from orchestrator.runs.figures import node_figures
-from orchestrator.runs.outcome import Ending
+from orchestrator.runs.states import Outcome
 from orchestrator.sdk.context import Context
 from orchestrator.sdk.operator import Operator
 from orchestrator.sdk.processor import Emitted, Processor, ProcessorRuntime, RowFailed
@@ -82,7 +82,7 @@ def assert_whole(stage: StageRun) -> None:
 
 def test_a_straight_run_fills_every_kind_of_target(tmp_path: Path) -> None:
     stage = StageRun(tmp_path, all_outputs(), ALL_EDGES)
-    assert stage.attempt().ending is Ending.SUCCESS
+    assert stage.attempt().outcome is Outcome.SUCCESS
     assert_whole(stage)
     figures = node_figures(stage.port.decided[-1].counters)
     assert (figures["source"].rows_out, figures["grown"].rows_in) == (9, 9)
@@ -95,7 +95,7 @@ def test_a_crash_at_any_point_loses_and_doubles_nothing(tmp_path: Path, point: s
     stage = StageRun(tmp_path, all_outputs(), ALL_EDGES)
     crashed = stage.crash_at(point, passing)
     assert crashed or passing > 1, f"{point} is never passed"
-    assert stage.attempt().ending is Ending.SUCCESS
+    assert stage.attempt().outcome is Outcome.SUCCESS
     assert_whole(stage)
 
 
@@ -107,7 +107,7 @@ def test_a_second_crash_while_restoring_changes_nothing(tmp_path: Path, first: s
     stage = StageRun(tmp_path, all_outputs(), ALL_EDGES)
     assert stage.crash_at(first, 6)
     stage.crash_at(second)
-    assert stage.attempt().ending is Ending.SUCCESS
+    assert stage.attempt().outcome is Outcome.SUCCESS
     assert_whole(stage)
 
 
@@ -129,7 +129,7 @@ def test_a_clear_starts_over_and_replaces_what_was_published(tmp_path: Path) -> 
     )
     assert stage.crash_at("epoch.applied", 3)
     stage.clear()
-    assert stage.attempt().ending is Ending.SUCCESS
+    assert stage.attempt().outcome is Outcome.SUCCESS
     rows = [
         row for part in sorted((tmp_path / "f").glob("*")) if part.is_file() for row in read_lines(part)[1:]
     ]
@@ -154,17 +154,17 @@ def test_an_attempt_that_was_taken_away_writes_nothing_more(tmp_path: Path) -> N
 def test_a_savepoint_keeps_what_was_read(tmp_path: Path) -> None:
     stage = StageRun(tmp_path, all_outputs(), ALL_EDGES, trigger=Trigger(every_seconds=3600))
     stage.signals.pause()
-    assert stage.attempt().ending is Ending.PAUSED
+    assert stage.attempt().outcome is Outcome.PAUSED
     assert ListOutput.targets["t"].rows == EXPECTED[:2]
     stage.signals = type(stage.signals)()
-    assert stage.attempt().ending is Ending.SUCCESS
+    assert stage.attempt().outcome is Outcome.SUCCESS
     assert_whole(stage)
 
 
 def test_a_cancelled_attempt_keeps_only_what_was_decided(tmp_path: Path) -> None:
     stage = StageRun(tmp_path, all_outputs(), ALL_EDGES)
     stage.signals.cancel()
-    assert stage.attempt().ending is Ending.CANCELLED
+    assert stage.attempt().outcome is Outcome.CANCELLED
     assert stage.port.decided == []
 
 
@@ -172,7 +172,7 @@ def test_several_splits_are_read_in_order_and_resumed_in_the_middle(tmp_path: Pa
     operators = all_outputs() | {"source": numbers(split_rows=4)}
     stage = StageRun(tmp_path, operators, ALL_EDGES)
     assert stage.crash_at("epoch.decided", 3)
-    assert stage.attempt().ending is Ending.SUCCESS
+    assert stage.attempt().outcome is Outcome.SUCCESS
     assert_whole(stage)
 
 
@@ -187,7 +187,7 @@ def test_two_inputs_into_one_output_end_apart(tmp_path: Path) -> None:
         clear_memory()
         stage = StageRun(tmp_path / str(passing), operators, edges)
         assert stage.crash_at("epoch.decided", passing)
-        assert stage.attempt().ending is Ending.SUCCESS
+        assert stage.attempt().outcome is Outcome.SUCCESS
         assert sorted(row["n"] for row in ListOutput.targets["t"].rows) == [0, *range(9)]
 
 
@@ -233,7 +233,7 @@ def test_what_finished_before_a_checkpoint_does_not_finish_again(tmp_path: Path)
         clear_memory()
         stage = StageRun(tmp_path / str(passing), operators, edges)
         assert stage.crash_at("epoch.decided", passing)
-        assert stage.attempt().ending is Ending.SUCCESS
+        assert stage.attempt().outcome is Outcome.SUCCESS
         assert ListOutput.targets["t"].rows == [{"n": 3}]
         assert len(ListOutput.targets["u"].rows) == 9
         assert stage.leftovers() == []
@@ -267,7 +267,7 @@ def test_a_node_that_wants_no_more_stops_its_input_early(tmp_path: Path) -> None
         "source": numbers(), "limit": Limit("limit"), "out": ListOutput("out", target="t"),
     }  # fmt: skip
     stage = StageRun(tmp_path, operators, ["source.out>limit.in", "limit.out>out.in"])
-    assert stage.attempt().ending is Ending.SUCCESS
+    assert stage.attempt().outcome is Outcome.SUCCESS
     assert [row["n"] for row in ListOutput.targets["t"].rows] == [0, 1, 2]
     assert node_figures(stage.port.decided[-1].counters)["source"].rows_out < 9
 
@@ -302,7 +302,7 @@ PICKY_EDGES = ("source.out>picky.in", "picky.out>out.in")
 
 def test_the_first_unrouted_reject_fails_the_run_and_says_how_to_allow_it(tmp_path: Path) -> None:
     outcome = StageRun(tmp_path, picky(), PICKY_EDGES).attempt()
-    assert (outcome.ending, outcome.exit_code, outcome.retry) == (Ending.FAILED, 3, False)
+    assert (outcome.outcome, outcome.exit_code, outcome.retry) == (Outcome.FAILED, 3, False)
     assert "'picky' refused 1 record (0 allowed)" in outcome.message
     assert "error_limit" in outcome.hint
 
@@ -310,7 +310,7 @@ def test_the_first_unrouted_reject_fails_the_run_and_says_how_to_allow_it(tmp_pa
 def test_allowed_rejects_are_kept_once_whatever_is_killed(tmp_path: Path) -> None:
     stage = StageRun(tmp_path, picky(), PICKY_EDGES, limits={"picky": {"records": 4, "ratio": None}})
     assert stage.crash_at("output.applied", 5)
-    assert stage.attempt().ending is Ending.SUCCESS
+    assert stage.attempt().outcome is Outcome.SUCCESS
     kept = [
         row for part in sorted((tmp_path / "artifacts/rejects").glob("*.jsonl")) for row in read_lines(part)
     ]
@@ -321,7 +321,7 @@ def test_allowed_rejects_are_kept_once_whatever_is_killed(tmp_path: Path) -> Non
 
 def test_a_ratio_of_rejects_is_judged_at_the_end_of_small_inputs(tmp_path: Path) -> None:
     passed = StageRun(tmp_path / "a", picky(), PICKY_EDGES, limits={"picky": {"records": None, "ratio": 0.5}})
-    assert passed.attempt().ending is Ending.SUCCESS
+    assert passed.attempt().outcome is Outcome.SUCCESS
     failed = StageRun(tmp_path / "b", picky(), PICKY_EDGES, limits={"picky": {"records": None, "ratio": 0.4}})
     assert failed.attempt().exit_code == 3
 
@@ -329,7 +329,7 @@ def test_a_ratio_of_rejects_is_judged_at_the_end_of_small_inputs(tmp_path: Path)
 def test_routed_rejects_do_not_count_against_the_limit(tmp_path: Path) -> None:
     operators = picky(refused=ListOutput("refused", target="r"))
     stage = StageRun(tmp_path, operators, [*PICKY_EDGES, "picky.rejects>refused.in"])
-    assert stage.attempt().ending is Ending.SUCCESS
+    assert stage.attempt().outcome is Outcome.SUCCESS
     assert [row["node"] for row in ListOutput.targets["r"].rows] == ["picky"] * 4
 
 
@@ -359,7 +359,7 @@ def test_an_operator_that_fails_is_named_with_batch_and_row(tmp_path: Path) -> N
 
 def test_a_stage_that_cannot_be_rewound_has_one_epoch(tmp_path: Path) -> None:
     stage = StageRun(tmp_path, all_outputs(), ALL_EDGES, trigger=None)
-    assert stage.attempt().ending is Ending.SUCCESS
+    assert stage.attempt().outcome is Outcome.SUCCESS
     assert [decision.epoch for decision in stage.port.decided] == [1]
     assert_whole(stage)
 
@@ -370,7 +370,7 @@ def test_no_rows_still_give_a_file_with_its_header(tmp_path: Path) -> None:
         {"source": numbers([]), "grown": GrowingLines("grown", path="g.jsonl")},
         ["source.out>grown.in"],
     )
-    assert stage.attempt().ending is Ending.SUCCESS
+    assert stage.attempt().outcome is Outcome.SUCCESS
     assert read_lines(tmp_path / "g.jsonl") == [["n", "name"]]
 
 
@@ -378,7 +378,7 @@ def test_error_if_exists_refuses_before_anything_is_read(tmp_path: Path) -> None
     (tmp_path / "g.jsonl").write_text("mine")
     output = GrowingLines("grown", path="g.jsonl", mode="error_if_exists")
     outcome = StageRun(tmp_path, {"source": numbers(), "grown": output}, ["source.out>grown.in"]).attempt()
-    assert (outcome.ending, outcome.retry) == (Ending.FAILED, False)
+    assert (outcome.outcome, outcome.retry) == (Outcome.FAILED, False)
     assert (tmp_path / "g.jsonl").read_text() == "mine"
 
 
@@ -389,7 +389,7 @@ def test_error_if_exists_publishes_by_link_and_only_once(tmp_path: Path, point: 
         tmp_path, {"source": numbers(), "grown": output}, ["source.out>grown.in"], trigger=Trigger(3600)
     )
     assert stage.crash_at(point)
-    assert stage.attempt().ending is Ending.SUCCESS
+    assert stage.attempt().outcome is Outcome.SUCCESS
     assert len(read_lines(tmp_path / "g.jsonl")) == 10
     assert stage.leftovers() == []
 
@@ -402,7 +402,7 @@ def test_a_name_taken_meanwhile_gives_the_final_epoch_up(tmp_path: Path) -> None
     assert stage.crash_at("epoch.decided")
     (tmp_path / "g.jsonl").write_text("mine")
     outcome = stage.attempt()
-    assert (outcome.ending, outcome.gives_up, outcome.retry) == (Ending.FAILED, True, False)
+    assert (outcome.outcome, outcome.gives_up, outcome.retry) == (Outcome.FAILED, True, False)
     assert (tmp_path / "g.jsonl").read_text() == "mine"
 
 
@@ -416,7 +416,7 @@ def test_a_cut_part_is_an_error_that_names_the_host(tmp_path: Path) -> None:
     part = next(path for path in (tmp_path / ".fustgo").iterdir() if path.name != "id")
     part.write_bytes(part.read_bytes()[:-1])
     outcome = stage.attempt()
-    assert outcome.ending is Ending.FAILED
+    assert outcome.outcome is Outcome.FAILED
     assert "host" in outcome.message
 
 
@@ -447,8 +447,8 @@ def test_abandon_raises_the_ledger_so_that_no_late_attempt_applies(tmp_path: Pat
         tmp_path, {"source": numbers(), "out": ListOutput("out", target="t")}, ["source.out>out.in"]
     )
     assert stage.crash_at("epoch.decided", 2)
-    assert stage.attempt(only="abandon").ending is Ending.SUCCESS
-    assert stage.attempt(only="apply").ending is Ending.FAILED or len(ListOutput.targets["t"].rows) == 2
+    assert stage.attempt(only="abandon").outcome is Outcome.SUCCESS
+    assert stage.attempt(only="apply").outcome is Outcome.FAILED or len(ListOutput.targets["t"].rows) == 2
 
 
 def test_only_apply_reads_no_input(tmp_path: Path) -> None:
@@ -456,6 +456,6 @@ def test_only_apply_reads_no_input(tmp_path: Path) -> None:
         tmp_path, {"source": numbers(), "out": ListOutput("out", target="t")}, ["source.out>out.in"]
     )
     assert stage.crash_at("epoch.decided", 2)
-    assert stage.attempt(only="apply").ending is Ending.SUCCESS
+    assert stage.attempt(only="apply").outcome is Outcome.SUCCESS
     assert len(ListOutput.targets["t"].rows) == 4
     assert stage.port.applied_epoch == 2

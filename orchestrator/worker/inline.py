@@ -1,0 +1,196 @@
+"""The inline executor: runs the attempts of held runs in this thread, straight on the store.
+
+`fustgo run` is this: claim, build the order, run the engine, finish, until the run has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from orchestrator.clock import Clock
+from orchestrator.crash import crash_point
+from orchestrator.dag.model import Dag
+from orchestrator.engine.pipeline import Surroundings, failure, run_attempt
+from orchestrator.engine.progress import StageProgress
+from orchestrator.engine.signals import Signals
+from orchestrator.errors import FustgoError
+from orchestrator.runs.checkpoint import Checkpoint, Decision
+from orchestrator.runs.order import Order
+from orchestrator.runs.report import Report
+from orchestrator.runs.states import RUN_ENDS, Outcome, StageState
+from orchestrator.sdk.registry import Registry
+from orchestrator.store import dags, queue, runs, stage_runs, steps, verbs
+from orchestrator.store.database import Database
+from orchestrator.store.processes import host
+from orchestrator.worker.orders import connections_of, template_uses, template_values, times_of
+
+SAVE_SECONDS = 1.0
+LONGEST_WAIT = 1.0
+
+
+class Watcher(Protocol):
+    """Whoever wants to see the run go on; called in the thread that runs it."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+
+    def show(self, stage: str, progress: StageProgress) -> None:
+        """The present figures of the running stage."""
+
+
+class InlinePort:
+    """The engine's port, straight on the store."""
+
+    def __init__(
+        self, database: Database, claimed: queue.Claimed, signals: Signals, watcher: Watcher
+    ) -> None:
+        self._database, self._attempt = database, claimed.attempt
+        self._stage = claimed.stage_run.stage
+        self._signals, self._watcher = signals, watcher
+        self._saved_at = database.clock.monotonic()
+
+    def opened(self) -> Checkpoint:
+        return steps.opened(self._database, self._attempt)
+
+    def decide(self, decision: Decision) -> None:
+        steps.decide(self._database, self._attempt, decision)
+
+    def applied(self, epoch: int) -> None:
+        steps.applied(self._database, self._attempt, epoch)
+
+    def cannot_pause(self, reason: str) -> None:
+        self._watcher.note(f"{self._stage}: nothing to keep, {reason}; press again to stop at once")
+
+    def progress(self, progress: StageProgress) -> None:
+        self._watcher.show(self._stage, progress)
+        now = self._database.clock.monotonic()
+        if now - self._saved_at < SAVE_SECONDS:
+            return
+        self._saved_at = now
+        asked = steps.progress(self._database, self._attempt, as_json(progress))
+        if asked.stop is not None:
+            self._signals.cancel()
+        elif asked.pause:
+            self._signals.pause()
+
+
+@dataclass(frozen=True)
+class InlineWorker:
+    """Executes what one worker row holds. `artifacts` is the store's folder for the files of runs."""
+
+    database: Database
+    registry: Registry
+    clock: Clock
+    artifacts: Path
+    worker: int
+    signals: Signals
+    environ: Mapping[str, str]
+
+    def run_to_end(self, run: int, watcher: Watcher, tree: Path) -> Report | None:
+        """Execute a held run until it ends or is paused; the last report that was no success.
+
+        `tree` is where the DAG's code lies. A retry that is due later is waited for.
+        """
+        worst: Report | None = None
+        while True:
+            claimed = steps.claim(self.database, worker=self.worker, held=True)
+            if claimed is not None:
+                report = self._execute(claimed, watcher, tree)
+                worst = report if report.outcome != Outcome.SUCCESS else worst
+            if self.signals.pausing:
+                self._pause(run)
+            if claimed is not None:
+                continue
+            with self.database.read() as connection:
+                state = runs.get(connection, run)
+                due = queue.next_due(connection, worker=self.worker, held=True)
+            if state.state in RUN_ENDS or state.paused:
+                return worst
+            self._wait(due)
+
+    def _execute(self, claimed: queue.Claimed, watcher: Watcher, tree: Path) -> Report:
+        """Run one attempt and finish it with all that follows."""
+        crash_point("restore.killed")  # a held run's earlier process is dead, or the claim was refused
+        signals = Signals() if claimed.only is not None else self.signals
+        try:
+            order = self._order(claimed, tree)
+            around = Surroundings(self.registry, self.clock, host(), signals)
+            report = run_attempt(order, InlinePort(self.database, claimed, signals, watcher), around)
+        except FustgoError as error:
+            report = replace(failure(error), retry=False)
+        if report.outcome != Outcome.LOST:
+            self._finish(claimed, report, watcher)
+        return report
+
+    def _finish(self, claimed: queue.Claimed, report: Report, watcher: Watcher) -> None:
+        error = (
+            {"message": report.message, "hint": report.hint, "node": report.node} if report.message else None
+        )
+        done = steps.finish(
+            self.database,
+            claimed.attempt,
+            report.outcome,
+            error=error,
+            result=dict(report.results) or None,
+            retry=report.retry,
+            give_up=report.gives_up,
+        )
+        if report.outcome == Outcome.FAILED and done.stage == StageState.QUEUED and done.due is not None:
+            at = done.due.strftime("%H:%M:%S")
+            watcher.note(f"{claimed.stage_run.stage}: {report.message}\n  another try is due at {at} UTC")
+
+    def _pause(self, run: int) -> None:
+        """Raise the run's flag, so that nothing more of it is claimed; an ended run stays as it is."""
+        with self.database.transaction() as connection:
+            state = runs.get(connection, run)
+            if state.state not in RUN_ENDS:
+                verbs.pause_run(connection, state, now=self.clock.now())
+
+    def _order(self, claimed: queue.Claimed, tree: Path) -> Order:
+        dag = Dag.from_document(claimed.version.document)
+        run, stage = claimed.run, claimed.stage_run
+        with self.database.read() as connection:
+            members = dags.graph_of(connection, claimed.version.id)[stage.stage].nodes
+            results = stage_runs.results(connection, run.number)
+        nodes = [node for node in dag.nodes if node.id in members]
+        interval = (run.interval_start, run.interval_end) if run.interval_start and run.interval_end else None
+        times = times_of(dag, run.run_id, run.logical_date or run.created_at, interval)
+        wanted = template_uses(nodes, self.registry)
+        folder = self.artifacts / "runs" / run.uid
+        folder.mkdir(parents=True, exist_ok=True)
+        return Order(
+            attempt=claimed.attempt,
+            dag_id=claimed.dag.dag_id,
+            dag_uid=claimed.dag.uid,
+            run_uid=run.uid,
+            run_id=run.run_id,
+            stage=stage.stage,
+            map_index=stage.map_index,
+            base=claimed.base,
+            document=claimed.version.document,
+            nodes=members,
+            project=run.project,
+            artifacts=str(folder),
+            tree=str(tree),
+            names=template_values(wanted, times, run.params, results, self.environ),
+            connections=connections_of(nodes, self.registry, self.environ),
+            only=claimed.only,
+        )
+
+    def _wait(self, due: datetime | None) -> None:
+        """Sleep until something is due, a second at most, or until somebody asks us to stop."""
+        seconds = (due - self.clock.now()).total_seconds() if due is not None else LONGEST_WAIT
+        self.signals.wait(min(LONGEST_WAIT, max(0.0, seconds)))
+
+
+def as_json(progress: StageProgress) -> dict[str, Any]:
+    """Progress as the store keeps it."""
+    return {
+        "epoch": progress.epoch,
+        "edges": {edge: vars(figures) for edge, figures in progress.edges.items()},
+        "nodes": {node: vars(figures) for node, figures in progress.nodes.items()},
+    }
