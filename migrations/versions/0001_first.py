@@ -183,7 +183,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number", name=op.f("pk_runs")),
         sa.UniqueConstraint("uid", name=op.f("uq_runs_uid")),
         sqlite_autoincrement=True,
-        sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_runs_backfill"), "runs", ["backfill"], unique=False)
     op.create_index(
@@ -220,7 +219,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run"], ["runs.number"], name=op.f("fk_events_run"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
         sqlite_autoincrement=True,
-        sqlite_autoincrement=True,
     )
     op.create_index("ix_events_run", "events", ["run"], unique=False)
     op.create_table(
@@ -241,13 +239,15 @@ def upgrade() -> None:
         sa.Column("queue", sa.String(), nullable=True),
         sa.Column("stop_as", sa.String(), nullable=True),
         sa.Column("unresolved", sa.Boolean(), nullable=False),
+        sa.Column("abandoning", sa.Boolean(), nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
         sa.Column("error", sa.JSON(), nullable=True),
         sa.Column("result", sa.JSON(), nullable=True),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "state IN ('none', 'queued', 'running', 'success', 'failed', 'upstream_failed', 'skipped', 'removed', 'cancelled')",
+            "state IN ('none', 'queued', 'running', 'success', 'failed', "
+            "'upstream_failed', 'skipped', 'removed', 'cancelled')",
             name=op.f("ck_stage_runs_state"),
         ),
         sa.CheckConstraint(
@@ -291,7 +291,6 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["worker"], ["workers.id"], name=op.f("fk_attempts_worker")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
-        sqlite_autoincrement=True,
         sqlite_autoincrement=True,
     )
     op.create_index(

@@ -76,7 +76,8 @@ class Checkpoint:
     """What an attempt finds when it opens (rule 3.4).
 
     `base` is the number from which the present start counts, `highest` the highest number ever
-    decided (numbers never go back), `applied` the last one that the store has as applied.
+    decided (numbers never go back), `applied` the last one that the store has as applied, `abandoned`
+    the last one that was given up: its rows are not read again, since an output may have them.
     `last` is the newest epoch decided after `base`, and `tokens` those of all epochs after `base`,
     oldest first.
     """
@@ -84,10 +85,12 @@ class Checkpoint:
     base: int = 0
     highest: int = 0
     applied: int = 0
+    abandoned: int = 0
     last: Decision | None = None
     tokens: tuple[Token, ...] = ()
 
     @property
     def owed(self) -> Decision | None:
-        """The last decided epoch, where it is not yet marked applied."""
-        return self.last if self.last is not None and self.last.epoch > self.applied else None
+        """The last decided epoch, where it is neither applied nor given up."""
+        settled = max(self.applied, self.abandoned)
+        return self.last if self.last is not None and self.last.epoch > settled else None

@@ -20,7 +20,7 @@ class Situation:
 
     `owed`: its last decided epoch is not applied. `open_run`: the run has not ended and is not being
     cancelled, so that something new may start in it. `retry` is False for a failure that another try
-    cannot mend. `tries` and `losses` count those before this attempt.
+    cannot mend, `give_up` True where what is owed can never be applied (rule 4.3). `tries` and `losses` count those before this attempt.
     """
 
     outcome: Outcome
@@ -30,6 +30,7 @@ class Situation:
     owed: bool = False
     open_run: bool = True
     retry: bool = True
+    give_up: bool = False
     tries: int = 0
     losses: int = 0
 
@@ -66,6 +67,8 @@ Fate: TypeAlias = End | Again | Clear
 
 def fate(situation: Situation) -> Fate:
     """What becomes of the stage."""
+    if situation.give_up and situation.owed and situation.only != "abandon":
+        return Again(only="abandon", stop_as=StopAs.FAILED, tries=situation.tries, losses=situation.losses)
     if situation.only is not None:
         return _after_restricted(situation)
     if situation.stop_as is not None:

@@ -26,10 +26,23 @@ def last_epoch(connection: Connection, stage_run: int) -> Epoch | None:
     return None if row is None else value(Epoch, row)
 
 
-def highest(connection: Connection, stage_run: int) -> int:
-    """The highest epoch number ever decided; 0 before the first."""
+def highest(connection: Connection, stage_run: int, state: EpochState | None = None) -> int:
+    """The highest epoch number ever decided, of those in `state` where it is given; 0 before the first."""
     query = select(func.max(epochs.c.number)).where(epochs.c.stage_run == stage_run)
+    if state is not None:
+        query = query.where(epochs.c.state == state)
     return connection.execute(query).scalar() or 0
+
+
+def final_given_up(connection: Connection, stage_run: int, base: int) -> bool:
+    """Whether the present start can never become complete: its final epoch was abandoned."""
+    query = select(epochs.c.id).where(
+        epochs.c.stage_run == stage_run,
+        epochs.c.number > base,
+        epochs.c.final,
+        epochs.c.state == EpochState.ABANDONED,
+    )
+    return connection.execute(query).first() is not None
 
 
 def owed_epoch(connection: Connection, stage_run: int) -> int | None:
@@ -41,24 +54,20 @@ def owed_epoch(connection: Connection, stage_run: int) -> int | None:
 
 
 def checkpoint(connection: Connection, stage_run: int, base: int) -> Checkpoint:
-    """Where the present start of a stage run stands. An epoch that was given up is left out: its rows
-    are read again, under a new number.
+    """Where the present start of a stage run stands. An epoch that was given up counts: its rows are not
+    read again, or an output that has them would get them twice.
     """
     kept = (
         select(epochs.c.number, epochs.c.tokens)
-        .where(
-            epochs.c.stage_run == stage_run, epochs.c.number > base, epochs.c.state != EpochState.ABANDONED
-        )
+        .where(epochs.c.stage_run == stage_run, epochs.c.number > base)
         .order_by(epochs.c.number)
     )
     since_base = connection.execute(kept).all()
-    applied = select(func.max(epochs.c.number)).where(
-        epochs.c.stage_run == stage_run, epochs.c.state == EpochState.APPLIED
-    )
     return Checkpoint(
         base=base,
         highest=highest(connection, stage_run),
-        applied=connection.execute(applied).scalar() or 0,
+        applied=highest(connection, stage_run, EpochState.APPLIED),
+        abandoned=highest(connection, stage_run, EpochState.ABANDONED),
         last=_decision(connection, stage_run, since_base[-1].number) if since_base else None,
         tokens=tuple(Token(**token) for row in since_base for token in row.tokens),
     )
@@ -95,7 +104,7 @@ def refuse_unless_next(last: Epoch | None, decision: Decision, base: int) -> Non
         return
     if last.state == EpochState.DECIDED:
         raise StoreError(f"epoch {decision.epoch} cannot be decided: epoch {number} is not applied")
-    if last.final and number > base and last.state == EpochState.APPLIED:
+    if last.final and number > base:
         raise StoreError(f"epoch {decision.epoch} cannot be decided: epoch {number} was the final one")
 
 

@@ -179,9 +179,8 @@ def finish(
     """End a running attempt with all that follows from it (rule 8.3), in one transaction.
 
     `error` says what went wrong (a message, the node, ...). `retry` is False for a failure that another try
-    cannot mend. `give_up` abandons the epoch that is owed in the same transaction: for an output that
-    found, without a trace of it in the target, that it never can apply (rule 4.3). A repeat with the same
-    outcome is answered as done. Raises AttemptLost.
+    cannot mend. `give_up`: the epoch that is owed can never be applied (rule 4.3), so the stage is abandoned
+    from this transaction on. A repeat with the same outcome is answered as done. Raises AttemptLost.
     """
     ended = attempts.get(connection, attempt)
     stage_run = stage_runs.get(connection, ended.stage_run)
@@ -190,8 +189,9 @@ def finish(
         return _standing(connection, stage_run.id)
     attempts.hold(connection, attempt)
     failure = dict(error) if error is not None else None
-    if give_up or (ended.only == "abandon" and outcome == Outcome.SUCCESS):
+    if ended.only == "abandon" and outcome == Outcome.SUCCESS:
         epochs.give_up(connection, run.number, stage_run.id, now)
+        stage_runs.change(connection, stage_run.id, abandoning=False)
     owed = epochs.owed_epoch(connection, stage_run.id)
     if outcome == Outcome.SUCCESS and owed is not None:
         raise StoreError(f"attempt {attempt} cannot succeed: epoch {owed} is not applied")
@@ -204,6 +204,7 @@ def finish(
         owed=owed is not None,
         open_run=run.state not in RUN_ENDS and run.cancel_cause is None,
         retry=retry,
+        give_up=give_up,
         tries=stage_run.tries,
         losses=stage_run.losses,
     )
@@ -282,6 +283,8 @@ def _try_again(
     connection: Connection, stage_run: StageRun, again: Again, error: dict[str, Any] | None, now: datetime
 ) -> None:
     values = {"tries": again.tries, "losses": again.losses, "stop_as": again.stop_as}
+    if again.only == "abandon":
+        stage_runs.change(connection, stage_run.id, abandoning=True)
     old, new = stage_run.state, StageState.QUEUED
     error = error or stage_run.error
     move_stage(connection, stage_run.run, stage_run.id, old, new, now=now, error=error, **values)

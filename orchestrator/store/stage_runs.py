@@ -64,7 +64,7 @@ def settings(stage: Stage) -> dict[str, Any]:
 
 _DEFAULTS = {
     name: StageRun.model_fields[name].default
-    for name in ("map_index", "tries", "losses", "base", "unresolved", "paused")
+    for name in ("map_index", "tries", "losses", "base", "unresolved", "abandoning", "paused")
 }
 
 
@@ -92,6 +92,15 @@ def recount(connection: Connection, graph: StageGraph, rows: dict[str, StageRun]
             change(connection, row.id, waiting=counted)
             wrong.append(stage)
     return wrong
+
+
+def results(connection: Connection, run: int) -> dict[str, Any]:
+    """The results of a run's nodes: what its ended stages have kept, by node."""
+    query = select(stage_runs.c.result).where(stage_runs.c.run == run, stage_runs.c.result.is_not(None))
+    kept: dict[str, Any] = {}
+    for result in connection.execute(query.order_by(stage_runs.c.id)).scalars():
+        kept |= result
+    return kept
 
 
 def start_over(connection: Connection, row: StageRun, now: datetime) -> None:

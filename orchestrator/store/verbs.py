@@ -10,6 +10,7 @@ from sqlalchemy import Connection, insert
 from orchestrator.errors import RefusedError
 from orchestrator.runs.checkpoint import Json
 from orchestrator.runs.compatible import differences
+from orchestrator.runs.order import Only
 from orchestrator.runs.states import RUN_ENDS, RunState, StageState, StopAs
 from orchestrator.store import attempts, dags, epochs, lifecycle, runs, stage_runs
 from orchestrator.store.holders import take_over
@@ -61,6 +62,7 @@ def resume_run(
     _lower_flags(connection, run, now)
     for stage_run in stage_runs.of_run(connection, run.number).values():
         if stage_run.state in (StageState.FAILED, StageState.CANCELLED) and stage_run.started_at:
+            _refuse_incomplete(connection, run, stage_run)
             retry_stage(connection, stage_run, now)
         elif stage_run.state == StageState.FAILED:
             stage_runs.start_over(connection, stage_run, now)  # failed in the queue: judged anew
@@ -69,11 +71,16 @@ def resume_run(
 
 
 def retry_stage(connection: Connection, stage_run: StageRun, now: datetime) -> None:
-    """Queue an ended stage again; it goes on from its last decided epoch, with all its tries."""
-    fresh = {"tries": 0, "losses": 0, "stop_as": None, "error": None, "ended_at": None}
+    """Queue an ended stage again; it goes on from its last decided epoch, with all its tries.
+
+    One that was giving an epoch up goes on with that alone, and ends failed again.
+    """
+    only: Only | None = "abandon" if stage_run.abandoning else None
+    stop_as = StopAs.FAILED if stage_run.abandoning else None
+    fresh = {"tries": 0, "losses": 0, "stop_as": stop_as, "error": None, "ended_at": None}
     old, new = stage_run.state, StageState.QUEUED
     move_stage(connection, stage_run.run, stage_run.id, old, new, now=now, **fresh)
-    attempts.enqueue(connection, stage_run.id, due=now, now=now)
+    attempts.enqueue(connection, stage_run.id, due=now, only=only, now=now)
 
 
 def clear_run(
@@ -127,7 +134,7 @@ def abandon_run(connection: Connection, run: Run, *, worker: int, actor: str, no
         raise RefusedError(f"run {run.number}: every decided epoch is applied, nothing is there to abandon")
     for stage_run in owing:
         attempts.withdraw(connection, run.number, stage_run.id, now)
-        failed = {"stop_as": StopAs.FAILED, "unresolved": True}
+        failed = {"stop_as": StopAs.FAILED, "unresolved": True, "abandoning": True}
         if stage_run.state == StageState.QUEUED:
             stage_runs.change(connection, stage_run.id, **failed)
         else:
@@ -174,6 +181,14 @@ def _refuse_other_params(run: Run, params: Mapping[str, Json] | None) -> None:
         raise RefusedError(
             f"run {run.number} has other values of {', '.join(other)}: params are fixed when it is created",
             hint="leave --param out to go on with it, or start a new run",
+        )
+
+
+def _refuse_incomplete(connection: Connection, run: Run, stage_run: StageRun) -> None:
+    if epochs.final_given_up(connection, stage_run.id, stage_run.base):
+        raise RefusedError(
+            f"run {run.number}: the last epoch of {stage_run.stage} was given up, nothing can complete it",
+            hint=f"start the run over with --clear {run.number}",
         )
 
 

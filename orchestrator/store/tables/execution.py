@@ -98,7 +98,8 @@ class StageRun(Entity, table=True):
     """One stage of a run, and the only row with scheduling state.
 
     `waiting`: upstreams that have not ended. `tries` and `losses` count failures of user code and lost
-    attempts of this start. `base`: the highest epoch when it was last cleared.
+    attempts of this start. `base`: the highest epoch when it was last cleared. `abandoning`: the epoch that it
+    owes is being given up, and is never applied any more.
     """
 
     __tablename__ = "stage_runs"
@@ -124,6 +125,7 @@ class StageRun(Entity, table=True):
     queue: str | None = None
     stop_as: StopAs | None = Field(default=None, sa_type=_word(StopAs))
     unresolved: bool = False
+    abandoning: bool = False
     paused: bool = False
     error: dict[str, Any] | None = Field(default=None, sa_type=_JSON)
     result: Any = Field(default=None, nullable=True, sa_type=_JSON)
