@@ -43,7 +43,8 @@ class PlainDisplay:
         if time.monotonic() - self._shown >= PLAIN_SECONDS:
             self._shown = time.monotonic()
             moved = ", ".join(
-                f"{node} {count(figures.rows_out or figures.rows_in)}" for node, figures in progress.nodes.items()
+                f"{node} {count(figures.rows_out or figures.rows_in)}"
+                for node, figures in progress.nodes.items()
             )
             self.note(f"{stage}: rows {moved}")
 
@@ -74,7 +75,9 @@ class TerminalDisplay:
     def _table(self, stage: str, progress: StageProgress) -> Table:
         from rich.table import Table
 
-        table = Table(title=f"{stage}, epoch {progress.epoch}", title_justify="left", box=None, padding=(0, 2))
+        table = Table(
+            title=f"{stage}, epoch {progress.epoch}", title_justify="left", box=None, padding=(0, 2)
+        )
         table.add_column("node")
         for head in ("rows in", "rows out", "rows/s", "bytes", "rejects"):
             table.add_column(head, justify="right")

@@ -11,7 +11,9 @@ from typing import NoReturn
 
 from orchestrator.errors import FustgoError
 
-EXIT_CODES = "exit codes: 0 success, 1 run failed, 2 bad configuration or use, 3 reject limit passed, 130 cancelled"
+EXIT_CODES = (
+    "exit codes: 0 success, 1 run failed, 2 bad configuration or use, 3 reject limit passed, 130 cancelled"
+)
 
 
 class _Version(argparse.Action):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import logging
     from datetime import datetime
 
     import pyarrow as pa
@@ -38,7 +38,7 @@ class Context:
 
     node: str
     project: Path
-    log: logging.Logger
+    log: logging.Logger = logging.getLogger("fustgo.node")
     batch_rows: int = 65_536
     batch_bytes: int = 8 << 20
     state_folder: Path | None = None

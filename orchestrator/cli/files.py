@@ -1,0 +1,94 @@
+"""What commands that are given a DAG file have in common: loading, choosing, checking, compiling."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.client import Definition
+    from orchestrator.dag.discovery import LoadedDag
+    from orchestrator.dag.validation import Checked
+    from orchestrator.sdk.registry import Registry
+
+
+def add_file_arguments(parser: argparse.ArgumentParser) -> None:
+    """FILE, --dag and --project."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="a DAG file: Python, YAML or JSON")
+    parser.add_argument("--dag", metavar="ID", help="which DAG, where the file has several")
+    parser.add_argument(
+        "--project",
+        type=Path,
+        metavar="DIR",
+        help="folder against which data paths resolve (default: where the command starts)",
+    )
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A DAG file that was read: the DAG, and what its check found. `schemas` of inputs are as discovered."""
+
+    loaded: LoadedDag
+    checked: Checked
+    project: Path
+
+    def definition(self) -> Definition:
+        """What the store is given; raises `Problems` where the check found any."""
+        from orchestrator.client import Definition
+        from orchestrator.dag.graph import compile_stages
+        from orchestrator.errors import Problems
+
+        if self.checked.problems:
+            raise Problems(self.checked.problems)
+        dag = self.loaded.dag
+        return Definition(dag, compile_stages(dag), self.loaded.file, self.loaded.tree, self.project)
+
+
+def open_file(args: argparse.Namespace, registry: Registry, names: dict[str, Any] | None = None) -> Opened:
+    """Load the file, choose the DAG, look at its inputs, and check it.
+
+    `names` are template values with which inputs' paths can be known before the run.
+    """
+    from orchestrator.dag.discovery import load_file
+    from orchestrator.dag.validation import check
+
+    project = (args.project or Path.cwd()).resolve()
+    loaded = choose(load_file(args.file, registry=registry), args.dag, args.file)
+    known = discovered(loaded, registry, project, names or {})
+    return Opened(loaded, check(loaded.dag, loaded.marks, registry, known), project)
+
+
+def choose(loaded: list[LoadedDag], wanted: str | None, file: Path) -> LoadedDag:
+    """The DAG that is meant; `UsageError` where that is unclear."""
+    from orchestrator.errors import UsageError, nearest
+
+    by_id = {entry.dag.id: entry for entry in loaded}
+    if wanted is not None:
+        if wanted not in by_id:
+            raise UsageError(f"{file} has no DAG {wanted!r}", hint=nearest(wanted, by_id))
+        return by_id[wanted]
+    if len(loaded) > 1:
+        raise UsageError(f"{file} has several DAGs: {', '.join(by_id)}", hint="choose one with --dag ID")
+    return loaded[0]
+
+
+def discovered(loaded: LoadedDag, registry: Registry, project: Path, names: dict[str, Any]) -> dict[str, Any]:
+    """The schemas that inputs show now. What cannot be looked at yet is left unknown: the run will say why."""
+    from orchestrator.engine.plan import build_operator
+    from orchestrator.errors import FustgoError
+    from orchestrator.sdk.context import Context
+    from orchestrator.sdk.input import Input
+
+    found: dict[str, Any] = {}
+    for node in loaded.dag.nodes:
+        if node.kind != "input":
+            continue
+        try:
+            operator = build_operator(node, registry, names)
+            if isinstance(operator, Input):
+                found[node.id] = operator.discover(Context(node.id, project, tree=loaded.tree))
+        except (FustgoError, OSError, ValueError):
+            continue
+    return found

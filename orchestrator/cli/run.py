@@ -1,0 +1,182 @@
+"""`fustgo run FILE`: run a DAG file here and now, in this process, on the home's store.
+
+Ctrl-C once is the verb pause on that run: it ends at a savepoint, and `--resume` goes on. Twice: it ends
+at once, as a kill would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.cli.files import add_file_arguments, open_file
+
+if TYPE_CHECKING:
+    from orchestrator.app import App
+    from orchestrator.client import Definition
+    from orchestrator.engine.signals import Signals
+    from orchestrator.runs.report import Report
+    from orchestrator.store.tables import Run
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command `run`."""
+    parser = subparsers.add_parser(
+        "run",
+        help="run a DAG file here and now",
+        description="Run a DAG file in this process. Ctrl-C once keeps a savepoint, twice ends at once.",
+    )
+    add_file_arguments(parser)
+    parser.add_argument(
+        "--param", action="append", default=[], metavar="K=V", help="a param of the run; may be repeated"
+    )
+    parser.add_argument("--logical-date", metavar="WHEN", help="ISO date or time (default: now)")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument(
+        "--resume", nargs="?", const="", metavar="RUN", help="go on with a run (default: the newest unfinished)"
+    )
+    again.add_argument("--clear", metavar="RUN", help="start a run over")
+    again.add_argument("--abandon", metavar="RUN", help="give up what is decided but cannot be applied")
+    parser.add_argument(
+        "--allow-duplicates", action="store_true", help="with --clear: rows that were appended may come twice"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    _refuse_misfits(args)
+    from orchestrator.app import build_from
+    from orchestrator.engine.signals import Signals
+
+    app = build_from(args.config)
+    signals = Signals()
+    with _signals(app, signals):
+        try:
+            return _execute(args, app, signals)
+        finally:
+            app.close()
+
+
+def _refuse_misfits(args: argparse.Namespace) -> None:
+    """An argument that would be ignored is refused."""
+    from orchestrator.errors import UsageError
+
+    if args.allow_duplicates and args.clear is None:
+        raise UsageError("--allow-duplicates goes with --clear RUN")
+    old = args.clear is not None or args.abandon is not None or args.resume is not None
+    if old and args.logical_date:
+        raise UsageError("--logical-date is for a new run; an old one keeps its own")
+    if args.param and (args.clear is not None or args.abandon is not None):
+        raise UsageError("--param is for a new run; an old one keeps its own")
+
+
+def _execute(args: argparse.Namespace, app: App, signals: Signals) -> int:
+    from orchestrator.cli.display import display_for
+    from orchestrator.cli.summary import print_summary
+    from orchestrator.runs.states import Outcome
+
+    definition, run, worker = _begin(args, app)
+    display = display_for()
+    display.note(f"{definition.dag.id}: run {run.number} ({run.run_id}){_goes_on(args)}")
+    try:
+        report = app.inline_worker(worker, signals).run_to_end(run.number, display, definition.tree)
+    finally:
+        display.close()
+    app.client.leave(worker)
+    view = app.client.show_run(str(run.number))
+    print_summary(view, sys.stdout)
+    if report is not None and report.outcome == Outcome.FAILED and view.run.state == "failed":
+        print(f"error: {report.message}" + (f"\n  hint: {report.hint}" if report.hint else ""), file=sys.stderr)
+    if view.run.paused or view.run.state == "failed":
+        print(f"go on with: fustgo run {args.file} --resume", file=sys.stderr)
+    return exit_code(view.run, report)
+
+
+def _goes_on(args: argparse.Namespace) -> str:
+    if args.resume is not None:
+        return ", going on from its last checkpoint"
+    if args.clear is not None:
+        return ", starting over"
+    return ", giving up what is owed" if args.abandon is not None else ""
+
+
+def _begin(args: argparse.Namespace, app: App) -> tuple[Definition, Run, int]:
+    """Check the file and create, or take over, the run."""
+    from orchestrator.dag.params import resolve_params
+    from orchestrator.runs.times import given_date
+
+    definition = open_file(args, app.registry).definition()
+    given = dict(_pairs(args.param))
+    client = app.client
+    if args.resume is not None:
+        params = resolve_params(definition.dag, given) if given else None
+        wanted = {name: params[name] for name in given} if params is not None else None
+        worker = client.register_command()
+        return definition, client.resume(definition, args.resume or None, worker=worker, params=wanted), worker
+    if args.clear is not None:
+        worker = client.register_command()
+        run = client.clear(definition, args.clear, worker=worker, allow_duplicates=args.allow_duplicates)
+        return definition, run, worker
+    if args.abandon is not None:
+        worker = client.register_command()
+        return definition, client.abandon(definition, args.abandon, worker=worker), worker
+    params = resolve_params(definition.dag, given)
+    date = given_date(args.logical_date, definition.dag.timezone) or app.clock.now()
+    interval = _interval(definition, date)
+    worker = client.register_command()
+    run = client.start(definition, worker=worker, logical_date=date, interval=interval, params=params)
+    return definition, run, worker
+
+
+def _pairs(texts: list[str]) -> Iterator[tuple[str, str]]:
+    from orchestrator.errors import UsageError
+
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--param {text!r} is not NAME=VALUE", hint="write --param day=2026-01-31")
+        yield name, value
+
+
+def _interval(definition: Definition, date: datetime) -> tuple[datetime, datetime] | None:
+    """A manual run's interval: from the last fire time before its date to it; none without a schedule."""
+    timetable = definition.dag.timetable()
+    before = timetable.previous_before(date) if timetable is not None else None
+    return (before, date) if before is not None else None
+
+
+@contextmanager
+def _signals(app: App, signals: Signals) -> Iterator[None]:
+    """Ctrl-C and SIGTERM ask for a savepoint, and the second ends the process; Ctrl-Z waits for the store."""
+
+    def stop(*_: Any) -> None:
+        if signals.pausing:
+            os.write(sys.stderr.fileno(), b"stopped at once; --resume goes on from the last checkpoint\n")
+            os._exit(130)
+        os.write(sys.stderr.fileno(), b"stopping at a savepoint; press again to stop at once\n")
+        signals.pause()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, app.database.suspend)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def exit_code(run: Run, report: Report | None) -> int:
+    """What the command ends with: 0 success, 1 failed, 3 too many rejects, 130 paused or cancelled."""
+    if run.state == "success":
+        return 0
+    if run.paused or run.state == "cancelled":
+        return 130
+    return report.exit_code if report is not None and report.exit_code == 3 else 1
