@@ -20,7 +20,8 @@ class Situation:
 
     `owed`: its last decided epoch is not applied. `open_run`: the run has not ended and is not being
     cancelled, so that something new may start in it. `retry` is False for a failure that another try
-    cannot mend, `give_up` True where what is owed can never be applied (rule 4.3). `tries` and `losses` count those before this attempt.
+    cannot mend, `give_up` True where what is owed can never be applied (rule 4.3). `tries` and `losses`
+    count those before this attempt.
     """
 
     outcome: Outcome

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Index, text
+from sqlalchemy import JSON, Index
 from sqlmodel import Field
 
 from orchestrator.store.dialects import Instant
-from orchestrator.store.tables.entity import Entity
+from orchestrator.store.tables.entity import Entity, partial_index
 
 
 class Dag(Entity, table=True):
@@ -20,14 +20,7 @@ class Dag(Entity, table=True):
 
     __tablename__ = "dags"
     __table_args__ = (
-        Index(
-            "ix_dags_space_dag_id",
-            "space",
-            "dag_id",
-            unique=True,
-            sqlite_where=text("deleted_at IS NULL"),
-            postgresql_where=text("deleted_at IS NULL"),
-        ),
+        partial_index("ix_dags_space_dag_id", "space", "dag_id", unique=True, where="deleted_at IS NULL"),
     )
 
     id: int = Field(default=None, primary_key=True)

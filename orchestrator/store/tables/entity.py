@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from sqlalchemy import CheckConstraint, MetaData, Row, Table
+from sqlalchemy import CheckConstraint, Index, MetaData, Row, Table, text
 from sqlalchemy.orm import registry
 from sqlmodel import SQLModel
 
@@ -23,6 +23,7 @@ METADATA = MetaData(
 class Entity(SQLModel, registry=registry(metadata=METADATA)):
     """A table. Its instances are plain values here: no session ever tracks one."""
 
+    model_config = {"defer_build": True}  # validators are built when one is used, which saves start-up
     metadata = METADATA
 
 
@@ -37,6 +38,14 @@ def table_of(entity: type[Entity]) -> Table:
 def value(entity: type[E], row: Row[Any]) -> E:
     """A row of exactly this table as a value."""
     return entity(**row._mapping)
+
+
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index over the rows where a condition holds.
+
+    The condition is given for SQLite alone: naming another dialect's option would import that dialect.
+    """
+    return Index(name, *columns, unique=unique, sqlite_where=text(where))
 
 
 def one_of(column: str, words: Iterable[str]) -> CheckConstraint:

@@ -6,13 +6,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, Index, String, text
+from sqlalchemy import JSON, CheckConstraint, Index, String
 from sqlmodel import Field
 
 from orchestrator.runs.order import Only
 from orchestrator.runs.states import AttemptState, EpochState, Outcome, RunState, StageState, StopAs
 from orchestrator.store.dialects import Instant, Word
-from orchestrator.store.tables.entity import Entity, one_of
+from orchestrator.store.tables.entity import Entity, one_of, partial_index
 
 _JSON: Any = JSON(none_as_null=True)
 
@@ -52,20 +52,14 @@ class Run(Entity, table=True):
         one_of("cancel_cause", ("user", "timeout")),
         one_of("lane", ("live", "backfill")),
         Index("ix_runs_dag_run_id", "dag", "run_id", unique=True),
-        Index(
+        partial_index(
             "ix_runs_dag_logical_date",
             "dag",
             "logical_date",
             unique=True,
-            sqlite_where=text("run_type IN ('scheduled', 'backfill')"),
-            postgresql_where=text("run_type IN ('scheduled', 'backfill')"),
+            where="run_type IN ('scheduled', 'backfill')",
         ),
-        Index(
-            "ix_runs_open",
-            "state",
-            sqlite_where=text("state IN ('queued', 'running')"),
-            postgresql_where=text("state IN ('queued', 'running')"),
-        ),
+        partial_index("ix_runs_open", "state", where="state IN ('queued', 'running')"),
         {"sqlite_autoincrement": True},
     )
 
@@ -98,8 +92,8 @@ class StageRun(Entity, table=True):
     """One stage of a run, and the only row with scheduling state.
 
     `waiting`: upstreams that have not ended. `tries` and `losses` count failures of user code and lost
-    attempts of this start. `base`: the highest epoch when it was last cleared. `abandoning`: the epoch that it
-    owes is being given up, and is never applied any more.
+    attempts of this start. `base`: the highest epoch when it was last cleared. `abandoning`: the epoch that
+    it owes is being given up, and is never applied any more.
     """
 
     __tablename__ = "stage_runs"
@@ -144,25 +138,9 @@ class Attempt(Entity, table=True):
         CheckConstraint("(state = 'done') = (outcome IS NOT NULL)", name="done_has_outcome"),
         CheckConstraint("state != 'running' OR worker IS NOT NULL", name="running_has_worker"),
         Index("ix_attempts_stage_run", "stage_run"),
-        Index(
-            "ix_attempts_open",
-            "stage_run",
-            unique=True,
-            sqlite_where=text("state != 'done'"),
-            postgresql_where=text("state != 'done'"),
-        ),
-        Index(
-            "ix_attempts_queued",
-            "due_at",
-            sqlite_where=text("state = 'queued'"),
-            postgresql_where=text("state = 'queued'"),
-        ),
-        Index(
-            "ix_attempts_running",
-            "worker",
-            sqlite_where=text("state = 'running'"),
-            postgresql_where=text("state = 'running'"),
-        ),
+        partial_index("ix_attempts_open", "stage_run", unique=True, where="state != 'done'"),
+        partial_index("ix_attempts_queued", "due_at", where="state = 'queued'"),
+        partial_index("ix_attempts_running", "worker", where="state = 'running'"),
         {"sqlite_autoincrement": True},
     )
 
