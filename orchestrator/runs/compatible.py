@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from orchestrator.dag.model import Dag
 from orchestrator.runs.checkpoint import Json
 
 Document = Mapping[str, Json]
+Ports = Mapping[str, set[str]]
 
 
 def differences(old: Document, new: Document) -> list[str]:
@@ -21,7 +23,16 @@ def differences(old: Document, new: Document) -> list[str]:
     for name in before:
         if name in after:
             found += _of_node(name, before[name], after[name])
-    return found
+    return found + _of_ports(_ports(old), _ports(new), [name for name in before if name in after])
+
+
+def _ports(document: Document) -> dict[str, set[str]]:
+    """The ports of each node at which an edge arrives or leaves."""
+    ports: dict[str, set[str]] = {}
+    for edge in Dag.from_document(document).streams():
+        ports.setdefault(edge.source, set()).add(f"out.{edge.source_port}")
+        ports.setdefault(edge.target, set()).add(f"in.{edge.target_port}")
+    return ports
 
 
 def _of_node(name: str, before: Document, after: Document) -> Iterable[str]:
@@ -33,6 +44,14 @@ def _of_node(name: str, before: Document, after: Document) -> Iterable[str]:
         was, now = before.get(key, default), after.get(key, default)
         if was != now:
             yield f"node {name}: its {word} was {was}, it is {now}"
+
+
+def _of_ports(old: Ports, new: Ports, names: Iterable[str]) -> list[str]:
+    return [
+        f"node {name}: port {port} is {'no longer' if port in old.get(name, set()) else 'newly'} wired"
+        for name in names
+        for port in sorted(old.get(name, set()) ^ new.get(name, set()))
+    ]
 
 
 def _nodes(document: Document) -> dict[str, Document]:

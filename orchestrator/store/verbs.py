@@ -9,7 +9,6 @@ from sqlalchemy import Connection, insert
 
 from orchestrator.errors import RefusedError
 from orchestrator.runs.checkpoint import Json
-from orchestrator.runs.compatible import differences
 from orchestrator.runs.order import Only
 from orchestrator.runs.states import RUN_ENDS, RunState, StageState, StopAs
 from orchestrator.store import attempts, dags, epochs, lifecycle, runs, stage_runs
@@ -193,6 +192,8 @@ def _refuse_incomplete(connection: Connection, run: Run, stage_run: StageRun) ->
 
 
 def _refuse_misfit(connection: Connection, run: Run, version: DagVersion) -> None:
+    from orchestrator.runs.compatible import differences  # reads definitions, which no other verb needs
+
     found = differences(dags.get_version(connection, run.version).document, version.document)
     if found:
         listed = "\n  ".join(found)

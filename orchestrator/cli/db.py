@@ -1,0 +1,70 @@
+"""`fustgo db`: bring the store to the newest schema, and look whether it is sound."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.store.database import Database
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the noun `db` and its verbs to the command line."""
+    noun = subparsers.add_parser("db", help="upgrade or check the store")
+    verbs = noun.add_subparsers(dest="verb", required=True, metavar="VERB")
+    upgrade = verbs.add_parser("upgrade", help="create the store, or bring it to this version's schema")
+    upgrade.set_defaults(run=_upgrade)
+    check = verbs.add_parser("check", help="library, journal, disk, damage")
+    check.add_argument(
+        "--runs",
+        action="store_true",
+        help="also recount what stages wait for, and advance runs that stand still",
+    )
+    check.set_defaults(run=_check)
+
+
+def _open(args: argparse.Namespace, *, create: bool) -> Database:
+    from orchestrator.clock import SystemClock
+    from orchestrator.settings import load
+    from orchestrator.store.database import open_database
+
+    return open_database(load(args.config).database.url, clock=SystemClock(), create=create)
+
+
+def _upgrade(args: argparse.Namespace) -> int:
+    from orchestrator.store import HEAD
+
+    database = _open(args, create=True)
+    print(f"{database.path} has the schema {HEAD}")
+    database.close()
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from orchestrator.store.checks import check_database, check_runs
+
+    database = _open(args, create=False)
+    health = check_database(database)
+    warning = " (can corrupt a write-ahead log: rollback journal in use)" if health.has_defect else ""
+    rows = [
+        ("store", str(database.path)),
+        ("schema", str(health.revision)),
+        ("sqlite", f"{health.library}{warning}"),
+        ("journal", f"{health.journal}, synchronous {health.synchronous}"),
+        ("fsync", f"{health.fsync * 1000:.2f} ms"),
+        ("integrity", "ok" if not health.damage else f"{len(health.damage)} problems"),
+    ]
+    for name, value in rows:
+        print(f"{name.ljust(9)}  {value}")
+    for line in health.damage:
+        print(f"damaged: {line}", file=sys.stderr)
+    if args.runs:
+        with database.transaction() as connection:
+            found = check_runs(connection, database.clock.now())
+        print("\n".join(found) if found else "runs       all as they should be")
+    database.close()
+    return 0 if health.sound else 1
