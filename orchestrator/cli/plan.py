@@ -1,0 +1,107 @@
+"""`fustgo plan FILE`: what a run of the file would do, without doing it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.cli.files import add_file_arguments, open_file
+
+if TYPE_CHECKING:
+    from orchestrator.cli.files import Opened
+    from orchestrator.dag.model import Dag
+    from orchestrator.dag.stages import Stage
+    from orchestrator.sdk.operator import Operator
+    from orchestrator.sdk.registry import Registry
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command `plan`."""
+    parser = subparsers.add_parser(
+        "plan", help="show stages, edges, schemas and guarantees of a DAG file, without running it"
+    )
+    add_file_arguments(parser)
+    parser.set_defaults(run=_plan)
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from orchestrator.dag.validation import unused_settings
+    from orchestrator.sdk.registry import Registry
+
+    registry = Registry()
+    opened = open_file(args, registry)
+    definition = opened.definition()
+    dag = definition.dag
+    operators = {node.id: _operator(node, registry) for node in dag.nodes}
+    print(f"{dag.id}  {opened.loaded.file}  version {dag.hash()[:12]}")
+    print(f"data paths resolve against {definition.project}")
+    for stage in definition.stages:
+        print()
+        _print_stage(stage, dag, operators, opened)
+    if len(definition.stages.stages) > 1:
+        print(f"\ncritical path: {' -> '.join(definition.stages.critical_path)}")
+    notes = [*opened.checked.warnings, *(f"kept, not used by `fustgo run`: {name}" for name in unused_settings(dag))]
+    if notes:
+        print("\nnotes")
+        for note in notes:
+            print(f"  {note}")
+    return 0
+
+
+def _operator(node: Any, registry: Registry) -> Operator:
+    from orchestrator.sdk.properties import Kind
+
+    return registry.find(node.type, Kind(node.kind))(**node.config, id=node.id)
+
+
+def _print_stage(stage: Stage, dag: Dag, operators: dict[str, Operator], opened: Opened) -> None:
+    from orchestrator.cli.render import table
+
+    after = f", after {', '.join(stage.up)}" if stage.up else ""
+    print(f"stage {stage.id}{after}")
+    print(f"  {_epochs(stage, dag, operators)}")
+    rows = [[node, operators[node].type, operators[node].kind, _promises(operators[node])] for node in stage.nodes]
+    print(table(["node", "type", "kind", "properties"], rows, indent="  "))
+    for edge in dag.streams():
+        if edge.source in stage.nodes:
+            schema = opened.checked.schemas.get((edge.source, edge.source_port))
+            print(f"  {edge}: {_columns(schema)}")
+
+
+def _epochs(stage: Stage, dag: Dag, operators: dict[str, Operator]) -> str:
+    from orchestrator.engine.plan import one_epoch_reason
+    from orchestrator.units import format_duration
+
+    why = one_epoch_reason({node: operators[node] for node in stage.nodes})
+    if why:
+        return f"one epoch, the final one: {why}"
+    checkpoint = dag.settings.checkpoint
+    often = f"every {format_duration(checkpoint.every_seconds)}"
+    if checkpoint.every_batches:
+        often += f" or {checkpoint.every_batches} batches"
+    return f"a checkpoint {often}"
+
+
+def _promises(operator: Operator) -> str:
+    """What a node declares of itself; of an output its mode and guarantee."""
+    from orchestrator.sdk.output import Output, describe_mode
+
+    if isinstance(operator, Output):
+        return ", ".join(filter(None, [describe_mode(operator), str(operator.guarantee)]))
+    flags = {
+        "row-local": operator.row_local,
+        "stateful": operator.stateful,
+        "cannot rewind": not operator.replayable,
+        "unbounded": not operator.bounded,
+    }
+    return ", ".join(name for name, holds in flags.items() if holds)
+
+
+def _columns(schema: Any) -> str:
+    from orchestrator.sdk.types import type_name
+
+    if schema is None:
+        return "columns known when it runs"
+    return ", ".join(f"{field.name} {type_name(field.type)}" for field in schema)
