@@ -72,13 +72,11 @@ def _print_stage(stage: Stage, dag: Dag, operators: dict[str, Operator], opened:
 
 def _epochs(stage: Stage, dag: Dag, operators: dict[str, Operator]) -> str:
     from orchestrator.engine.plan import one_epoch_reason
-    from orchestrator.units import format_duration
-
     why = one_epoch_reason({node: operators[node] for node in stage.nodes})
     if why:
         return f"one epoch, the final one: {why}"
     checkpoint = dag.settings.checkpoint
-    often = f"every {format_duration(checkpoint.every_seconds)}"
+    often = f"every {checkpoint.every_seconds:g} s"
     if checkpoint.every_batches:
         often += f" or {checkpoint.every_batches} batches"
     return f"a checkpoint {often}"

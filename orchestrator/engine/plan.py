@@ -60,8 +60,8 @@ def plan_stage(order: Order, registry: Registry) -> StagePlan:
     mine = {node.id: node for node in dag.nodes if node.id in order.nodes}
     edges = [
         Edge(edge.source, edge.source_port, edge.target, edge.target_port)
-        for edge in dag.edges
-        if edge.kind == "stream" and edge.source in mine
+        for edge in dag.streams()
+        if edge.source in mine
     ]
     routed = {edge.source for edge in edges if edge.source_port == "rejects"}
     nodes = {
@@ -125,7 +125,7 @@ def kind_of(operator: Operator) -> type[Input | Processor | Output]:
 def _limit(node: Node, routed: set[str], dag: Dag) -> Mapping[str, Any] | None:
     if node.id in routed:
         return None
-    limit = node.arguments.get("error_limit") or dag.default_args.get("error_limit")
+    limit = dag.argument(node, "error_limit")
     if limit is None:
         return ALLOW_NO_REJECTS
     return {"records": limit.get("records"), "ratio": limit.get("ratio")}

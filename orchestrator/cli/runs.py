@@ -1,0 +1,120 @@
+"""`fustgo runs list|show`: what ran, and how it went."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.store.views import RunView, StageView
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the noun `runs` and its verbs."""
+    noun = subparsers.add_parser("runs", help="list runs, or show one")
+    verbs = noun.add_subparsers(dest="verb", required=True, metavar="VERB")
+    listed = verbs.add_parser("list", help="the newest runs")
+    listed.add_argument("--dag", metavar="ID", help="only those of this DAG (ID@local: a file run by hand)")
+    listed.add_argument("--limit", type=_positive, default=20, metavar="N", help="at most so many (20)")
+    listed.add_argument("--json", action="store_true", help="as JSON")
+    listed.set_defaults(run=_list)
+    shown = verbs.add_parser("show", help="one run: stages, attempts, epochs, figures")
+    shown.add_argument("run_name", metavar="RUN", help="its number, DAG/RUN_ID, or uid")
+    shown.add_argument("--json", action="store_true", help="as JSON")
+    shown.set_defaults(run=_show)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _list(args: argparse.Namespace) -> int:
+    from orchestrator.app import build_from
+    from orchestrator.cli.render import moment, seconds, table
+
+    app = build_from(args.config)
+    found = app.client.list_runs(dag=args.dag, limit=args.limit)
+    app.close()
+    if args.json:
+        print(json.dumps([_as_json(run) | {"dag": dag.dag_id} for run, dag in found], indent=2, default=str))
+        return 0
+    rows = [
+        [
+            run.number,
+            dag.dag_id,
+            "paused" if run.paused and run.state == "running" else run.state,
+            moment(run.started_at),
+            seconds((run.ended_at - run.started_at).total_seconds()) if run.ended_at and run.started_at else "-",
+            run.run_id,
+        ]
+        for run, dag in found
+    ]
+    print(table(["run", "dag", "state", "start (UTC)", "elapsed", "run id"], rows) if rows else "no runs yet")
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from orchestrator.app import build_from
+    from orchestrator.cli.summary import print_summary
+
+    app = build_from(args.config)
+    view = app.client.show_run(args.run_name)
+    app.close()
+    if args.json:
+        print(json.dumps(_view_as_json(view), indent=2, default=str))
+        return 0
+    print_summary(view, sys.stdout)
+    run = view.run
+    print(f"uid {run.uid}  file {run.file}  logical date {run.logical_date}")
+    if run.params:
+        print(f"params {json.dumps(run.params, ensure_ascii=False)}")
+    for stage in view.stages:
+        _print_stage(stage)
+    return 0
+
+
+def _print_stage(stage: StageView) -> None:
+    from orchestrator.cli.render import moment, table
+
+    row = stage.stage_run
+    print(f"\nstage {row.stage}: {row.state}{', a decided epoch is not applied' if row.unresolved else ''}")
+    if row.error:
+        print(f"  {row.error.get('message', '')}")
+    tries = [
+        [attempt.id, attempt.outcome or attempt.state, moment(attempt.claimed_at), moment(attempt.ended_at)]
+        for attempt in stage.attempts
+    ]
+    print(table(["attempt", "outcome", "claimed", "ended"], tries, indent="  "))
+    if stage.epochs:
+        states = ", ".join(
+            f"{epoch.number} {epoch.state}{' (final)' if epoch.final else ''}" for epoch in stage.epochs[-5:]
+        )
+        print(f"  {len(stage.epochs)} epochs; the last: {states}")
+
+
+def _as_json(run: Any) -> dict[str, Any]:
+    return dict(run.model_dump(mode="json"))
+
+
+def _view_as_json(view: RunView) -> dict[str, Any]:
+    from orchestrator.cli.summary import figures_of
+
+    return _as_json(view.run) | {
+        "dag": view.dag.dag_id,
+        "stages": [
+            _as_json(stage.stage_run)
+            | {
+                "nodes": {node: vars(figures) for node, figures in figures_of(stage).items()},
+                "attempts": [_as_json(attempt) for attempt in stage.attempts],
+                "epochs": [vars(epoch) for epoch in stage.epochs],
+            }
+            for stage in view.stages
+        ],
+    }

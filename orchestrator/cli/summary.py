@@ -1,0 +1,58 @@
+"""What a run did, in a screenful: for the end of `fustgo run` and for `fustgo runs show`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+from orchestrator.cli.render import count, moment, seconds, size, table
+
+if TYPE_CHECKING:
+    from orchestrator.runs.figures import Figures
+    from orchestrator.store.views import RunView, StageView
+
+HEAD = ("node", "rows in", "rows out", "bytes", "rejects")
+
+
+def print_summary(view: RunView, out: TextIO) -> None:
+    """State, times, and for each node rows, bytes and rejects."""
+    run = view.run
+    shown = "paused" if run.paused and run.state == "running" else run.state
+    print(f"{view.dag.dag_id}: run {run.number} ({run.run_id}): {shown}", file=out)
+    started, ended = run.started_at, run.ended_at
+    if started is None:
+        return
+    # A run that is paused, or still at work, has lasted until its last epoch.
+    last = ended or max((epoch.decided_at for stage in view.stages for epoch in stage.epochs), default=started)
+    elapsed = (last - started).total_seconds()
+    print(
+        f"start {moment(started)}  end {moment(ended)}  elapsed {seconds(elapsed)}  (times in UTC)", file=out
+    )
+    read = 0
+    for stage in view.stages:
+        figures = figures_of(stage)
+        if figures:
+            print(table(HEAD, [_row(node, figures[node]) for node in figures]), file=out)
+            read += sum(entry.rows_out for entry in figures.values() if not entry.rows_in)
+        elif len(view.stages) > 1 or stage.stage_run.state != run.state:
+            print(f"{stage.stage_run.stage}: {stage.stage_run.state}", file=out)
+    if elapsed and read:
+        print(f"{count(read)} rows read, {count(read / elapsed)} rows/s", file=out)
+
+
+def figures_of(stage: StageView) -> dict[str, Figures]:
+    """The figures of a stage's nodes as its last epoch holds them, in the order of the stage."""
+    from orchestrator.runs.figures import node_figures
+
+    found = node_figures(stage.counters)
+    return {node: found[node] for node in stage.nodes if node in found}
+
+
+def _row(node: str, figures: Figures) -> list[str]:
+    refused = count(figures.rejects) + (f" (+{count(figures.dropped)} dropped)" if figures.dropped else "")
+    return [
+        node,
+        count(figures.rows_in) if figures.rows_in or not figures.rows_out else "-",
+        count(figures.rows_out) if figures.rows_out else "-",
+        size(figures.bytes_out or figures.bytes_in),
+        refused,
+    ]
