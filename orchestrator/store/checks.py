@@ -21,7 +21,7 @@ _PROBES = 20
 
 @dataclass(frozen=True)
 class Health:
-    """The state of the database file. `fsync` is in seconds (a median); `damage` is what SQLite's checks say."""
+    """The state of the database file. `fsync`: seconds, a median; `damage`: what SQLite finds."""
 
     library: str
     has_defect: bool
