@@ -12,12 +12,12 @@ Fields that every node has (`retries`, `pool`, ...) stand here; an operator may 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.sdk import ports
-from orchestrator.sdk.fields import Duration
+from orchestrator.sdk.fields import ByteSize, Duration
 from orchestrator.sdk.properties import Kind
 
 if TYPE_CHECKING:
@@ -44,6 +44,15 @@ class ErrorLimit(BaseModel):
     ratio: float | None = Field(
         default=None, ge=0, le=1, description="Rejected rows allowed, as a share of the rows read."
     )
+
+
+class RateLimit(BaseModel):
+    """How fast a node may give or take rows; unlimited by default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    records_per_second: float | None = Field(default=None, gt=0, description="Rows a second.")
+    bytes_per_second: ByteSize | None = Field(default=None, gt=0, description="Bytes a second.")
 
 
 class Operator(BaseModel, ports.Joining):
@@ -75,8 +84,8 @@ class Operator(BaseModel, ports.Joining):
     priority_weight: int | None = Field(
         default=None, exclude=True, description="Priority among queued stages."
     )
-    weight_rule: str | None = Field(
-        default=None, exclude=True, description="downstream, upstream or absolute."
+    weight_rule: Literal["downstream", "upstream", "absolute"] | None = Field(
+        default=None, exclude=True, description="Whose priorities a stage adds to its own."
     )
     pool: str | None = Field(default=None, exclude=True, description="The pool whose slots a try takes.")
     pool_slots: int | None = Field(default=None, ge=1, exclude=True, description="Slots that a try takes.")
@@ -90,8 +99,8 @@ class Operator(BaseModel, ports.Joining):
     error_limit: ErrorLimit | None = Field(
         default=None, exclude=True, description="Rejects allowed before the run fails."
     )
-    rate_limit: dict[str, float] | None = Field(
-        default=None, exclude=True, description="records_per_second, bytes_per_second."
+    rate_limit: RateLimit | None = Field(
+        default=None, exclude=True, description="How fast the node may give or take rows."
     )
     readers: int | None = Field(default=None, ge=1, exclude=True, description="Parallel readers of an input.")
     splits: int | None = Field(default=None, ge=1, exclude=True, description="Mapped stage runs of an input.")

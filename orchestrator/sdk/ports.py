@@ -10,22 +10,23 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Union
 
 if TYPE_CHECKING:
     from orchestrator.sdk.operator import Operator
 
-Joinable = Union["Operator", "Port", "Declared", Sequence["Operator | Port | Declared"]]
+Joinable = Union["Operator", "Port", "Declared", "Several", Sequence["Operator | Port | Declared | Several"]]
 J = TypeVar("J", bound="Joinable")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where in an author's file something was written; lines count from 1."""
+    """Where in an author's file something was written; lines and columns count from 1, 0 is unknown."""
 
     file: str
-    line: int
+    line: int = 0
+    column: int = 0
 
 
 class Scope(Protocol):
@@ -60,7 +61,11 @@ def author_place() -> Place:
         "pydantic",
     ):
         frame = frame.f_back
-    return Place(frame.f_code.co_filename, frame.f_lineno)
+    instructions = islice(frame.f_code.co_positions(), frame.f_lasti // 2, None)
+    line, _, column, _ = next(instructions, (None, None, None, None))
+    return Place(
+        frame.f_code.co_filename, line or frame.f_lineno or 0, column + 1 if column is not None else 0
+    )
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,10 @@ class Joining:
     def __rrshift__(self, other: Sequence[Any]) -> Any:
         join(other, self)
         return self
+
+    def __lshift__(self, other: J) -> J:
+        join(other, self)
+        return other
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,24 +118,41 @@ class Declared(Joining):
         raise NotImplementedError
 
 
-def ends(side: Any) -> Iterator[End]:
-    """The ends that one side of `>>` names."""
+class Several(Joining):
+    """Nodes that are joined as one: rows leave from the last of them and arrive at the first."""
+
+    def first(self) -> Iterable[Operator]:
+        """The nodes that `x >> group` joins to."""
+        raise NotImplementedError
+
+    def last(self) -> Iterable[Operator]:
+        """The nodes that `group >> x` joins from."""
+        raise NotImplementedError
+
+
+def ends(side: Any, *, sources: bool) -> Iterator[End]:
+    """The ends that one side of `>>` names; TypeError where it is no node."""
     if isinstance(side, Port):
         yield End(side.node, side.name)
     elif isinstance(side, Declared):
         yield End(side.declared())
+    elif isinstance(side, Several):
+        yield from map(End, side.last() if sources else side.first())
     elif isinstance(side, (list, tuple)):
         for entry in side:
-            yield from ends(entry)
+            yield from ends(entry, sources=sources)
+    elif isinstance(side, Joining):
+        node: Any = side
+        yield End(node)
     else:
-        yield End(side)
+        raise TypeError(f"{type(side).__name__} {side!r} cannot be joined with >>: it is no node")
 
 
 def join(left: Any, right: Any) -> None:
     """Join each end on the left with each on the right."""
     place, dag = author_place(), open_scope()
-    targets = list(ends(right))
-    for source in ends(left):
+    targets = list(ends(right, sources=False))
+    for source in ends(left, sources=True):
         for target in targets:
             dag.join(source, target, place)
 

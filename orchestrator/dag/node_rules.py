@@ -1,0 +1,144 @@
+"""Rules of one node: its id, its operator, its configuration and arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from orchestrator.dag import later
+from orchestrator.dag.arguments import ARGUMENTS, TRIGGER_RULES, arguments_model, canonical_arguments
+from orchestrator.dag.header import check_id
+from orchestrator.dag.marks import Marks, Path, shown
+from orchestrator.dag.model import NODE_KEYS, Dag, Node
+from orchestrator.dag.reading import UNNAMED
+from orchestrator.dag.translation import problems_of
+from orchestrator.errors import Problem, UsageError, nearest
+from orchestrator.sdk.operator import Operator
+from orchestrator.sdk.properties import Kind
+from orchestrator.sdk.registry import Registry, UnknownOperator
+
+
+def build_operators(dag: Dag, marks: Marks, registry: Registry) -> tuple[dict[str, Operator], list[Problem]]:
+    """The operators by node id, and what is wrong with those that cannot be built."""
+    built: dict[str, Operator] = {}
+    problems: list[Problem] = []
+    for index, node in enumerate(dag.nodes):
+        path: Path = ("nodes", index)
+        if not node.type:
+            continue
+        found = _operator_class(node, path, marks, registry)
+        if isinstance(found, Problem):
+            problems.append(found)
+            continue
+        try:
+            built.setdefault(node.id, found.model_validate(dict(node.config)))
+        except ValidationError as error:
+            what = f"{node.type} {node.kind} {node.id!r}"
+            known = [name for name in found.model_fields if name not in ("id", "drop", *ARGUMENTS)]
+            problems += problems_of(error, marks, (*path, "config"), what=what, model=found, known=known)
+    return built, problems
+
+
+def _operator_class(node: Node, path: Path, marks: Marks, registry: Registry) -> type[Operator] | Problem:
+    try:
+        kinds = registry.kinds(node.type)
+    except UnknownOperator as error:
+        if node.type in later.TYPES:
+            message = later.refusal(f"operator {node.type!r}", later.TYPES[node.type])
+            return marks.problem((*path, "type"), message, hint="remove the node")
+        return marks.problem((*path, "type"), error.message, hint=error.hint)
+    except UsageError as error:
+        return marks.problem((*path, "type"), error.message, hint=error.hint)
+    if node.kind in ("", *(kind for kind in Kind if kind not in kinds)) or node.kind not in list(Kind):
+        return _wrong_kind(node, list(kinds), path, marks)
+    if node.kind == Kind.ACTION:
+        return marks.problem(
+            (*path, "type"), later.refusal(f"action {node.type!r}", "actions"), hint="remove the node"
+        )
+    return kinds[Kind(node.kind)]
+
+
+def _wrong_kind(node: Node, kinds: list[Kind], path: Path, marks: Marks) -> Problem:
+    words = " and ".join(map(str, kinds))
+    if not node.kind:
+        return marks.problem(
+            path,
+            f"node {node.id!r} must say its kind: {node.type!r} is {words}",
+            hint=f"add `kind: {kinds[0]}`",
+        )
+    if node.kind == Kind.ACTION:
+        return marks.problem((*path, "kind"), later.refusal(f"action {node.type!r}", "actions"))
+    return marks.problem(
+        (*path, "kind"), f"{node.type!r} is no {node.kind}", hint=f"it is {words}", value=node.kind
+    )
+
+
+def id_problems(dag: Dag, marks: Marks) -> Iterator[Problem]:
+    """Ids that are none, or given twice."""
+    first: dict[str, int] = {}
+    for index, node in enumerate(dag.nodes):
+        path: Path = ("nodes", index, "id")
+        if node.id == f"{UNNAMED}{index}":
+            continue
+        for part in node.id.split("/"):
+            try:
+                check_id(part)
+            except ValueError as error:
+                yield marks.problem(path, f"{node.id!r} is no id of a node", hint=str(error))
+                break
+        if node.id in first:
+            before = marks.at(("nodes", first[node.id], "id"))
+            where = f", first in line {before.line}" if before.line else ""
+            yield marks.problem(path, f"a second node {node.id!r}{where}", hint="give each node its own id")
+        first.setdefault(node.id, index)
+
+
+def argument_problems(dag: Dag, marks: Marks, operators: Mapping[str, Operator]) -> Iterator[Problem]:
+    """Arguments that are unknown, wrong, refused until they work, or of no use to the node's kind."""
+    yield from _refused(dag.default_args, marks, ("default_args",))
+    for index, node in enumerate(dag.nodes):
+        path: Path = ("nodes", index)
+        yield from _refused(node.arguments, marks, path)
+        operator = operators.get(node.id)
+        if "readers" in node.arguments and node.kind in ("processor", "output"):
+            yield marks.problem(
+                (*path, "readers"), f"'readers' of {node.id!r}, which is no input", hint="remove it"
+            )
+        try:
+            canonical_arguments({k: v for k, v in node.arguments.items() if not _misplaced(k, operator)})
+        except ValidationError as error:
+            known = (*ARGUMENTS, *NODE_KEYS[:-1])
+            yield from problems_of(
+                error, marks, path, what=f"node {node.id!r}", model=arguments_model(), known=known
+            )
+        for name in node.arguments:
+            if _misplaced(name, operator):
+                yield marks.problem(
+                    (*path, name),
+                    f"{name!r} belongs to the configuration of {node.type}",
+                    hint=f"write it under `config:` of {node.id!r}",
+                )
+
+
+def _misplaced(name: str, operator: Operator | None) -> bool:
+    return name not in ARGUMENTS and operator is not None and name in type(operator).model_fields
+
+
+def _refused(arguments: Mapping[str, Any], marks: Marks, path: Path) -> Iterator[Problem]:
+    """What would change data or what the author sees, and does not work yet."""
+    rule = arguments.get("trigger_rule")
+    if rule is not None and rule not in TRIGGER_RULES:
+        hint = nearest(str(rule), TRIGGER_RULES)
+        yield marks.problem((*path, "trigger_rule"), f"no trigger rule {rule!r}", hint=hint)
+    elif rule not in (None, "all_success"):
+        message = later.refusal(f"trigger_rule {rule!r}", later.FEATURES["trigger_rule"])
+        yield marks.problem((*path, "trigger_rule"), message, hint="remove it, or write all_success")
+    if arguments.get("depends_on_past"):
+        message = later.refusal("'depends_on_past'", later.FEATURES["depends_on_past"])
+        yield marks.problem((*path, "depends_on_past"), message, hint="remove it")
+    splits = arguments.get("splits")
+    if splits not in (None, 1):
+        message = later.refusal("'splits'", later.FEATURES["splits"])
+        yield marks.problem((*path, "splits"), message, hint="remove it", value=shown(splits))

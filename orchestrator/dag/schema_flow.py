@@ -1,0 +1,79 @@
+"""Schemas along the edges: from what is known of the inputs to what each port gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from orchestrator.dag.graph import flow_order
+from orchestrator.dag.subject import Subject
+from orchestrator.errors import Problem
+from orchestrator.sdk.operator import SchemaProblem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Flowed: TypeAlias = "dict[tuple[str, str], pa.Schema | None]"
+
+
+def flow(subject: Subject, known: Mapping[str, pa.Schema]) -> tuple[Flowed, list[Problem]]:
+    """The schema of each output port by (node, port), None where unknown; where a configuration does not fit.
+
+    `known` are the schemas of inputs as their sources show them. Call it on a graph without cycles.
+    """
+    flowed: Flowed = {}
+    problems: list[Problem] = []
+    for node in flow_order(subject.sound):
+        operator = subject.operators.get(node.id)
+        if operator is None:
+            continue
+        arriving: dict[str, pa.Schema | None] = {}
+        for port in operator.input_ports():
+            arriving[port] = _arriving(subject, node.id, port, flowed, problems)
+        try:
+            leaving = operator.output_schemas(arriving)
+        except SchemaProblem as error:
+            problems.append(_problem(subject, node.id, error))
+            continue
+        for port in operator.output_ports():
+            found = leaving.get(port)
+            flowed[node.id, port] = known.get(node.id) if found is None and not arriving else found
+    return flowed, problems
+
+
+def _problem(subject: Subject, node_id: str, error: SchemaProblem) -> Problem:
+    path: tuple[str, ...] = ("config", *error.field.split(".")) if error.field else ()
+    value: Any = subject.nodes[node_id].config.get(error.field, "")
+    return subject.node_problem(
+        node_id,
+        f"{node_id!r}: {error}",
+        *path,
+        hint=error.hint,
+        value=value if isinstance(value, str) else "",
+    )
+
+
+def _arriving(
+    subject: Subject, node_id: str, port: str, flowed: Flowed, problems: list[Problem]
+) -> pa.Schema | None:
+    """The schema at an input port, None where a source's is unknown; two different ones are a problem."""
+    edges = [edge for edge in subject.arriving(node_id) if edge.target_port == port]
+    schemas = [flowed.get((edge.source, edge.source_port)) for edge in edges]
+    first = schemas[0] if schemas else None
+    for edge, schema in zip(edges[1:], schemas[1:], strict=True):
+        if first is not None and schema is not None and not schema.equals(first):
+            problems.append(
+                subject.marks.edge_problem(
+                    edge,
+                    f"rows of {edges[0].source!r} and {edge.source!r} meet at {node_id!r} "
+                    f"with different columns: {_columns(first)}; {_columns(schema)}",
+                    hint="give them the same columns and types with a mapping",
+                )
+            )
+    return None if any(schema is None for schema in schemas) else first
+
+
+def _columns(schema: pa.Schema) -> str:
+    from orchestrator.sdk.types import type_name
+
+    return ", ".join(f"{column.name} {type_name(column.type)}" for column in schema)

@@ -1,0 +1,57 @@
+"""What the rules of the validator look at: a Dag, its marks, and the operators that could be built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from orchestrator.dag.graph import stages_of
+from orchestrator.dag.marks import Marks
+from orchestrator.dag.model import Dag, Edge, EdgeKind, Node
+from orchestrator.errors import Problem
+from orchestrator.sdk.operator import Operator
+
+
+@dataclass
+class Subject:
+    """A Dag under examination. `operators` lacks the nodes whose type or configuration is wrong."""
+
+    dag: Dag
+    marks: Marks
+    operators: Mapping[str, Operator] = field(default_factory=dict)
+
+    @cached_property
+    def indices(self) -> dict[str, int]:
+        """The place of each node in declared order, the first where an id is given twice."""
+        return {node.id: index for index, node in reversed(list(enumerate(self.dag.nodes)))}
+
+    @cached_property
+    def nodes(self) -> dict[str, Node]:
+        """The nodes by id."""
+        return {node_id: self.dag.nodes[index] for node_id, index in self.indices.items()}
+
+    @cached_property
+    def sound(self) -> Dag:
+        """The Dag without repeated nodes and without edges that lead nowhere: a graph to compute with."""
+        edges = tuple(e for e in self.dag.edges if e.source in self.nodes and e.target in self.nodes)
+        return self.dag.model_copy(update={"nodes": tuple(self.nodes.values()), "edges": edges})
+
+    @cached_property
+    def stages(self) -> dict[str, str]:
+        """The stage of each node."""
+        return stages_of(self.sound)
+
+    def arriving(self, node_id: str) -> Iterator[Edge]:
+        """The stream edges into a node."""
+        return (e for e in self.dag.edges if e.target == node_id and e.kind is EdgeKind.STREAM)
+
+    def leaving(self, node_id: str) -> Iterator[Edge]:
+        """The stream edges out of a node."""
+        return (e for e in self.dag.edges if e.source == node_id and e.kind is EdgeKind.STREAM)
+
+    def node_problem(
+        self, node_id: str, message: str, *inner: str | int, hint: str = "", value: str = ""
+    ) -> Problem:
+        """A finding at a node, or at something inside its entry."""
+        return self.marks.problem(("nodes", self.indices[node_id], *inner), message, hint=hint, value=value)

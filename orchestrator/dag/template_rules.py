@@ -1,0 +1,97 @@
+"""Rules of templates: which fields take them, and which names they may use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from orchestrator.dag.graph import stage_edges
+from orchestrator.dag.marks import shown
+from orchestrator.dag.model import Node
+from orchestrator.dag.subject import Subject
+from orchestrator.errors import Problem, nearest
+from orchestrator.sdk.fields import is_template, templated_fields
+from orchestrator.sdk.operator import Operator
+from orchestrator.sdk.template import NAMES, TemplateProblem, Use, uses
+
+_KNOWN_NAME = re.compile(r"\{\{-?\s*(" + "|".join(NAMES) + r")\b")
+
+
+def template_problems(subject: Subject) -> Iterator[Problem]:
+    """Templates that cannot be read, stand where none is rendered, or use what the run does not have."""
+    for node in subject.nodes.values():
+        operator = subject.operators.get(node.id)
+        if operator is not None:
+            for name, value in node.config.items():
+                yield from _field_problems(subject, node, operator, name, value)
+
+
+def _field_problems(
+    subject: Subject, node: Node, operator: Operator, name: str, value: Any
+) -> Iterator[Problem]:
+    if name not in templated_fields(type(operator)):
+        for path, text in _texts(value, ("config", name)):
+            if _KNOWN_NAME.search(text):
+                message = f"{'.'.join(map(str, path[1:]))!r} of {node.type} takes no template"
+                hint = f"these do: {', '.join(templated_fields(type(operator))) or 'none'}"
+                yield subject.node_problem(node.id, message, *path, hint=hint, value=shown(text))
+        return
+    if not is_template(value):
+        return
+    try:
+        used = uses(value)
+    except TemplateProblem as error:
+        yield subject.node_problem(
+            node.id, error.message, "config", name, hint=error.hint, value=shown(value)
+        )
+        return
+    for use in used:
+        if fault := _fault(subject, node, use):
+            message, hint = fault
+            yield subject.node_problem(node.id, message, "config", name, hint=hint, value=shown(value))
+
+
+def _texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _texts(entry, (*path, key))
+    elif isinstance(value, (list, tuple)):
+        for index, entry in enumerate(value):
+            yield from _texts(entry, (*path, index))
+
+
+def _fault(subject: Subject, node: Node, use: Use) -> tuple[str, str] | None:
+    dag = subject.dag
+    if use.name == "params" and use.member not in dag.params:
+        known = nearest(use.member, dag.params) or f"declare it: params: {{{use.member}: ...}}"
+        return f"DAG {dag.id!r} has no param {use.member!r}", known
+    if use.name == "env" and use.member not in dag.template_env:
+        return (
+            f"environment variable {use.member!r} is not listed for templates",
+            f"add it to template_env: [{use.member}]",
+        )
+    if use.name == "results":
+        if use.member not in subject.nodes:
+            return f"there is no node {use.member!r} with a result", nearest(use.member, subject.nodes)
+        if use.member not in _before(subject, node.id):
+            return (
+                f"{use.member!r} need not have ended when {node.id!r} starts, so it has no result then",
+                f"let {node.id!r} follow it: after: [{use.member}] in YAML, .before() in Python",
+            )
+    return None
+
+
+def _before(subject: Subject, node_id: str) -> set[str]:
+    """The nodes of the stages that have ended when the node's stage starts."""
+    edges = stage_edges(subject.sound, subject.stages)
+    wanted, found = [subject.stages[node_id]], set[str]()
+    while wanted:
+        stage = wanted.pop()
+        for source, target in edges:
+            if target == stage and source not in found:
+                found.add(source)
+                wanted.append(source)
+    return {other for other, stage in subject.stages.items() if stage in found}
