@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from orchestrator.dag.graph import flow_order
 from orchestrator.dag.subject import Subject
 from orchestrator.errors import Problem
-from orchestrator.sdk.operator import SchemaProblem
+from orchestrator.sdk.operator import Schema, SchemaProblem
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-Flowed: TypeAlias = "dict[tuple[str, str], pa.Schema | None]"
+Flowed: TypeAlias = dict[tuple[str, str], "Schema | None"]
 
 
-def flow(subject: Subject, known: Mapping[str, pa.Schema]) -> tuple[Flowed, list[Problem]]:
+def flow(subject: Subject, known: Mapping[str, Schema]) -> tuple[Flowed, list[Problem]]:
     """The schema of each output port by (node, port), None where unknown; where a configuration does not fit.
 
     `known` are the schemas of inputs as their sources show them. Call it on a graph without cycles.
@@ -27,7 +24,7 @@ def flow(subject: Subject, known: Mapping[str, pa.Schema]) -> tuple[Flowed, list
         operator = subject.operators.get(node.id)
         if operator is None:
             continue
-        arriving: dict[str, pa.Schema | None] = {}
+        arriving: dict[str, Schema | None] = {}
         for port in operator.input_ports():
             arriving[port] = _arriving(subject, node.id, port, flowed, problems)
         try:
@@ -55,7 +52,7 @@ def _problem(subject: Subject, node_id: str, error: SchemaProblem) -> Problem:
 
 def _arriving(
     subject: Subject, node_id: str, port: str, flowed: Flowed, problems: list[Problem]
-) -> pa.Schema | None:
+) -> Schema | None:
     """The schema at an input port, None where a source's is unknown; two different ones are a problem."""
     edges = [edge for edge in subject.arriving(node_id) if edge.target_port == port]
     schemas = [flowed.get((edge.source, edge.source_port)) for edge in edges]
@@ -73,7 +70,7 @@ def _arriving(
     return None if any(schema is None for schema in schemas) else first
 
 
-def _columns(schema: pa.Schema) -> str:
+def _columns(schema: Schema) -> str:
     from orchestrator.sdk.types import type_name
 
     return ", ".join(f"{column.name} {type_name(column.type)}" for column in schema)

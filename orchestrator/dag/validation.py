@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orchestrator.dag.marks import Marks
 from orchestrator.dag.model import Dag
@@ -26,11 +25,8 @@ from orchestrator.dag.wiring_rules import (
 )
 from orchestrator.errors import Problem, Problems
 from orchestrator.sdk.function import functions_of
-from orchestrator.sdk.operator import Operator
+from orchestrator.sdk.operator import Operator, Schema
 from orchestrator.sdk.registry import Registry
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ def check(
     dag: Dag,
     marks: Marks,
     registry: Registry,
-    known_schemas: Mapping[str, pa.Schema] | None = None,
+    known_schemas: Mapping[str, Schema] | None = None,
     *,
     tree: Path | None = None,
 ) -> Checked:

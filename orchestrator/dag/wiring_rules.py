@@ -37,7 +37,7 @@ def _source_problems(subject: Subject, edge: Edge) -> Iterator[Problem]:
         yield subject.marks.edge_problem(
             edge,
             f"{node.kind} {node.id!r} gives no rows, so it cannot feed {edge.target!r}",
-            hint="take the rows from the node before it; to follow only: `after` in YAML, .before() in Python",
+            hint="take the rows from the node before; to follow only: `after` in YAML, .before() in Python",
         )
     elif edge.source_port not in ports:
         yield subject.marks.edge_problem(
@@ -204,5 +204,5 @@ def rejects_join_warnings(subject: Subject) -> Iterator[Problem]:
             yield subject.marks.edge_problem(
                 edge,
                 f"only the rejects of {edge.source!r} join it to {edge.target!r} in one stage",
-                hint="they start, end and are retried together; give the rejects an output of their own to part them",
+                hint="they start, end and retry together; an output of their own for the rejects parts them",
             )

@@ -12,7 +12,7 @@ Fields that every node has (`retries`, `pool`, ...) stand here; an operator may 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,6 +23,7 @@ from orchestrator.sdk.properties import Kind
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Schema: TypeAlias = "pa.Schema"
 Schemas = Mapping[str, "pa.Schema | None"]
 """Arrow schemas by port; None where a schema is not known before the run."""
 

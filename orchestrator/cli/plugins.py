@@ -1,0 +1,133 @@
+"""`fustgo plugins`: which operators are installed, and what each is told and promises."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.sdk.operator import Operator
+    from orchestrator.sdk.registry import Registry
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the noun `plugins` and its verbs to the command line."""
+    noun = subparsers.add_parser("plugins", help="the operators that are installed")
+    verbs = noun.add_subparsers(dest="verb", required=True, metavar="VERB")
+    listed = verbs.add_parser("list", help="each type with its kinds and where it comes from")
+    listed.set_defaults(run=_list)
+    shown = verbs.add_parser("show", help="what one operator does, is told and promises")
+    shown.add_argument("type", metavar="TYPE", help="the operator's type, such as csv")
+    shown.set_defaults(run=_show)
+
+
+def _list(args: argparse.Namespace) -> int:
+    from orchestrator.cli.render import table
+    from orchestrator.sdk.registry import Registry
+
+    registry = Registry()
+    broken = registry.broken()
+    rows = [
+        (type_name, operator.kind, operator.version or "-", _first_line(operator))
+        for type_name in registry.types()
+        if type_name not in broken
+        for operator in registry.kinds(type_name).values()
+    ]
+    print(table(("TYPE", "KIND", "VERSION", "WHAT IT DOES"), rows))
+    for type_name, reason in broken.items():
+        print(f"\n{type_name}: cannot be used\n{_indented(reason.strip())}")
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from orchestrator.sdk.registry import Registry
+
+    print("\n\n".join(_described(operator) for operator in _found(Registry(), args.type)))
+    return 0
+
+
+def _found(registry: Registry, type_name: str) -> list[type[Operator]]:
+    return list(registry.kinds(type_name).values())
+
+
+def _described(operator: type[Operator]) -> str:
+    from orchestrator.cli.render import table
+    from orchestrator.sdk.operator import NODE_ARGUMENTS
+
+    lines = [f"{operator.type} ({operator.kind})", "", _indented(_documentation(operator)), ""]
+    rows = [
+        (name, _type_of(schema), "required" if info.is_required() else _default(info), info.description or "")
+        for name, info in operator.model_fields.items()
+        if name not in NODE_ARGUMENTS
+        for schema in [_schema_of(operator, name)]
+    ]
+    if rows:
+        lines += [table(("FIELD", "TYPE", "DEFAULT", "MEANING"), rows, indent="  "), ""]
+    return "\n".join([*lines, *(f"  {line}" for line in _promises(operator))])
+
+
+def _documentation(operator: type[Operator]) -> str:
+    import inspect
+
+    return inspect.cleandoc(operator.__doc__ or "No description.")
+
+
+def _first_line(operator: type[Operator]) -> str:
+    return _documentation(operator).splitlines()[0]
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
+
+
+def _schema_of(operator: type[Operator], field: str) -> dict[str, Any]:
+    found: dict[str, Any] = operator.model_json_schema()["properties"][field]
+    return found
+
+
+def _type_of(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return " | ".join(map(str, schema["enum"]))
+    if "anyOf" in schema:
+        return " | ".join(
+            dict.fromkeys(_type_of(entry) for entry in schema["anyOf"] if entry != {"type": "null"})
+        )
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    kind = schema.get("type", "any")
+    if kind == "array":
+        return f"list of {_type_of(schema.get('items', {}))}"
+    return " | ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+def _default(info: Any) -> str:
+    import json
+    from datetime import timedelta
+
+    from orchestrator.units import format_duration
+
+    value = info.get_default(call_default_factory=True)
+    if value is None:
+        return "-"
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _promises(operator: type[Operator]) -> Iterator[str]:
+    """What the operator declares about itself; a property of an instance is not known before there is one."""
+    for name, yes, no in (
+        ("bounded", "ends by itself", "never ends by itself"),
+        ("row_local", "each row comes from one row, in order", ""),
+        ("stateful", "remembers between batches", ""),
+        ("replayable", "", "cannot read again: its stage has one epoch"),
+    ):
+        value = getattr(operator, name)
+        text = yes if value is True else no if value is False else f"{name}: depends on the configuration"
+        if text and not (name == "bounded" and operator.kind != "input"):
+            yield text
+    if hasattr(operator, "guarantee"):
+        yield f"guarantee: {operator.guarantee}"

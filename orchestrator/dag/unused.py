@@ -1,0 +1,33 @@
+"""Settings that are kept with a DAG and that `fustgo run` has no use for: scheduling and tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from orchestrator.dag.model import Dag
+
+_HEADER = (
+    "schedule",
+    "start_date",
+    "end_date",
+    "catchup",
+    "max_active_runs",
+    "max_active_tasks",
+    "dagrun_timeout",
+)
+_ENGINE = ("mode", "chain", "buffer", "samples")
+_ARGUMENTS = ("queue", "execution_timeout", "rate_limit", "readers")
+
+
+def unused_settings(dag: Dag) -> list[str]:
+    """What the author wrote and the command does not use: `schedule`, `settings.mode`, `people.queue`."""
+    return list(_found(dag))
+
+
+def _found(dag: Dag) -> Iterator[str]:
+    document = dag.to_document()
+    yield from (name for name in _HEADER if name in document)
+    yield from (f"settings.{name}" for name in _ENGINE if name in document.get("settings", {}))
+    yield from (f"default_args.{name}" for name in _ARGUMENTS if name in dag.default_args)
+    for node in dag.nodes:
+        yield from (f"{node.id}.{name}" for name in _ARGUMENTS if name in node.arguments)
