@@ -1,0 +1,295 @@
+"""CSV text to typed Arrow rows: polars parses a whole piece at once, and what it says is checked.
+
+polars alone is not enough: it fills short rows with nulls, joins `"a"b"c"` into one text and tells of
+the first misfit only. So a piece counts as parsed when its delimiters and quotes add up; any other is
+read record by record (`parse_exactly`), which gives the good rows and a reject for each bad one.
+
+Dates, times, timestamps and decimals are cast by Arrow, which takes ISO 8601 and exact numbers only;
+polars would guess the order of day and month from the first value and round decimals.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from operators.csv_records import Dialect, Record, records
+from orchestrator.sdk.context import Reject
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What some bytes of a file hold: rows, and the records that are none.
+
+    What follows begins `size` bytes and `lines` lines behind its beginning.
+    """
+
+    rows: pa.RecordBatch
+    size: int
+    lines: int
+    rejects: Sequence[Reject] = ()
+
+
+@dataclass(frozen=True)
+class Parser:
+    """Parses bytes that begin with a record into rows of a schema."""
+
+    schema: pa.Schema
+    dialect: Dialect
+    source: str = ""
+    _keys: list[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_keys", [str(n) for n in range(len(self.schema))])
+
+    def parse(self, data: bytes) -> Piece | None:
+        """The rows of complete records; None where a record among them may be bad or not what it seems."""
+        import polars as pl
+        import pyarrow as pa
+
+        try:
+            frame = self._frame(data, self._parsed_types)
+            if not self._adds_up(data, frame):
+                return None
+            rows = self._batch(frame)
+        except (pl.exceptions.PolarsError, pa.ArrowInvalid):
+            return None
+        quoted = self.dialect.quote and self.dialect.quote in data
+        return Piece(rows, len(data), data.count(b"\n") if quoted else frame.height)
+
+    def parse_exactly(self, data: bytes, line: int, *, final: bool) -> Piece:
+        """The complete records of `data` one by one; `size` is 0 where not even the first is complete."""
+        good: list[Record] = []
+        rejects: list[Reject] = []
+        size = lines = 0
+        for record in records(data, self.dialect, line, final=final):
+            size = record.end
+            lines = record.line - line + data.count(b"\n", record.start, record.end)
+            if record.blank and len(self.schema) > 1:
+                continue
+            reject = self._misshapen(record, data)
+            if reject:
+                rejects.append(reject)
+            else:
+                good.append(record)
+        fitting, misfits = self._sift(good, data)
+        rows = self._batch(self._frame(_joined(fitting, data), self._parsed_types))
+        return Piece(rows, size, lines, sorted([*rejects, *misfits], key=_line))
+
+    # The fast way
+
+    @cached_property
+    def _parsed_types(self) -> list[pl.DataType]:
+        """What polars parses itself; texts where Arrow casts."""
+        import polars as pl
+
+        plain: dict[str, Any] = {
+            "bool": pl.Boolean(), "int8": pl.Int8(), "int16": pl.Int16(), "int32": pl.Int32(),
+            "int64": pl.Int64(), "uint8": pl.UInt8(), "uint16": pl.UInt16(), "uint32": pl.UInt32(),
+            "uint64": pl.UInt64(), "float": pl.Float32(), "double": pl.Float64(),
+        }  # fmt: skip
+        return [plain.get(str(column.type), pl.String()) for column in self.schema]
+
+    def _frame(self, data: bytes, types: Sequence[pl.DataType], *, lenient: bool = False) -> pl.DataFrame:
+        import polars as pl
+
+        if not data:
+            return pl.DataFrame(schema=dict(zip(self._keys, types, strict=True)))
+        if data.startswith(BYTE_ORDER_MARK):
+            data = BYTE_ORDER_MARK + data  # polars takes one away, wherever in the file it reads
+        return pl.read_csv(
+            data,
+            has_header=False,
+            schema=dict(zip(self._keys, types, strict=True)),
+            separator=self.dialect.delimiter.decode(),
+            quote_char=self.dialect.quote.decode() or None,
+            null_values=list(self.dialect.null_values) or None,
+            ignore_errors=lenient,
+        )
+
+    def _adds_up(self, data: bytes, frame: pl.DataFrame) -> bool:
+        quotes = data.count(self.dialect.quote) if self.dialect.quote in data and self.dialect.quote else 0
+        texts = [name for name, kind in frame.schema.items() if kind == "String"] if quotes else []
+        return (not quotes or self._quotes_add_up(data, frame, texts, quotes)) and self._widths_add_up(
+            data, frame, texts
+        )
+
+    def _widths_add_up(self, data: bytes, frame: pl.DataFrame, texts: list[str]) -> bool:
+        """No row is short: polars gives those nulls at the end, and refuses long ones itself."""
+        width = frame.width
+        if width == 1 or not frame.to_series(width - 1).null_count():
+            return True
+        inside = _occurrences(frame, texts, _literal(self.dialect.delimiter))
+        return data.count(self.dialect.delimiter) - inside == frame.height * (width - 1)
+
+    def _quotes_add_up(self, data: bytes, frame: pl.DataFrame, texts: list[str], quotes: int) -> bool:
+        """Each quote opens or closes a field, or is one of two that stand for one.
+
+        The quotes that are left without those of values, two each, are two a quoted field. An opening one
+        stands behind a delimiter or line end, as do those in values that look like one, and the closing
+        one of a value that ends so.
+        """
+        quote, delimiter = self.dialect.quote, self.dialect.delimiter
+        opening = data.count(delimiter + quote) + data.count(b"\n" + quote) + data.startswith(quote)
+        inside = _occurrences(frame, texts, _literal(quote))
+        alike = _occurrences(frame, texts, rf"[\n{_literal(delimiter)}](?:{_literal(quote)}|$)")
+        return quotes - 2 * inside == 2 * (opening - alike)
+
+    def _batch(self, frame: pl.DataFrame) -> pa.RecordBatch:
+        """The canonical rows; ArrowInvalid where a text is not of its column's type."""
+        import polars as pl
+        import pyarrow as pa
+
+        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+        columns = [
+            _whole(_cast(column, wanted.type))
+            for column, wanted in zip(table.columns, self.schema, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+    # The exact way
+
+    def _misshapen(self, record: Record, data: bytes) -> Reject | None:
+        """Why a record cannot be split into as many fields as there are columns, or None."""
+        raw = data[record.start : record.end]
+        found, width = len(record.fields), len(self.schema)
+        if record.problem:
+            return self._reject("stray_quote", record.problem, record, {"text": _text(raw.rstrip(b"\r\n"))})
+        if not _is_utf8(raw):
+            return self._reject("not_utf8", "the line is not UTF-8", record, self._named(record))
+        if found > width:
+            reason = f"{found} fields where the file has {width} columns"
+            return self._reject("extra_field", reason, record, self._named(record))
+        if found < width:
+            reason = f"only {found} of {width} fields: {self.schema.names[found]!r} is missing"
+            return self._reject("short_row", reason, record, self._named(record))
+        return None
+
+    def _sift(self, good: list[Record], data: bytes) -> tuple[list[Record], list[Reject]]:
+        """Well-formed records, apart: those whose every value is of its column's type, and rejects."""
+        import polars as pl
+
+        joined = _joined(good, data)
+        texts = self._frame(joined, [pl.String()] * len(self.schema))
+        parsed = self._frame(joined, self._parsed_types, lenient=True)
+        bad: dict[int, int] = {}
+        for index, wanted in enumerate(self.schema):
+            values = texts.to_series(index)
+            if parsed.schema.dtypes()[index] == pl.String():
+                rows = _uncastable(values, wanted.type)
+            else:
+                missed = parsed.to_series(index).is_null() & values.is_not_null() & (values != "")
+                rows = missed.arg_true().to_list()
+            for row in rows:
+                bad.setdefault(row, index)
+        rejects = [self._misfit(good[row], index) for row, index in bad.items()]
+        return [record for row, record in enumerate(good) if row not in bad], rejects
+
+    def _misfit(self, record: Record, index: int) -> Reject:
+        from orchestrator.sdk.types import type_name
+
+        column = self.schema.field(index)
+        value = _text(record.fields[index])
+        shown = value if len(value) <= 80 else value[:77] + "..."
+        reason = f"column {column.name!r}: {shown!r} is not {type_name(column.type)}"
+        return self._reject("wrong_type", reason, record, self._named(record))
+
+    def _named(self, record: Record) -> dict[str, str]:
+        names = [
+            *self.schema.names,
+            *(f"column_{n + 1}" for n in range(len(self.schema), len(record.fields))),
+        ]
+        return {name: _text(value) for name, value in zip(names, record.fields, strict=False)}
+
+    def _reject(self, code: str, reason: str, record: Record, shown: dict[str, str]) -> Reject:
+        text = json.dumps(shown, ensure_ascii=False)
+        return Reject(code, reason, self.source, {"line": record.line}, text)
+
+
+def _line(reject: Reject) -> int:
+    return int(reject.position["line"])
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", errors="backslashreplace")
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _joined(kept: Iterable[Record], data: bytes) -> bytes:
+    text = b"".join(record.rewritten or data[record.start : record.end] for record in kept)
+    return text if not text or text.endswith(b"\n") else text + b"\n"
+
+
+def _literal(character: bytes) -> str:
+    return f"\\x{character[0]:02x}"
+
+
+def _occurrences(frame: pl.DataFrame, texts: list[str], pattern: str) -> int:
+    import polars as pl
+
+    if not texts:
+        return 0
+    counts = frame.select(pl.col(texts).str.count_matches(pattern).sum())
+    return sum(counts.row(0))
+
+
+def _whole(column: pa.ChunkedArray[Any]) -> pa.Array[Any]:
+    import pyarrow as pa
+
+    if column.num_chunks == 1:
+        only: pa.Array[Any] = column.chunk(0)
+        return only
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _cast(column: pa.ChunkedArray[Any], wanted: pa.DataType) -> pa.ChunkedArray[Any]:
+    """A parsed column in its canonical type; an empty text is a null, but in a text column."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if column.type == wanted:
+        return column
+    if pa.types.is_string(wanted):
+        return column.cast(wanted)
+    column = column.cast(pa.string())
+    try:
+        return column.cast(wanted)
+    except pa.ArrowInvalid:
+        blank = pc.equal(column, pa.scalar(""))
+        if not pc.any(blank).as_py():
+            raise
+        given: pa.ChunkedArray[Any] = pc.if_else(blank, pa.scalar(None, pa.string()), column)
+        return given.cast(wanted)
+
+
+def _uncastable(values: pl.Series, wanted: pa.DataType) -> list[int]:
+    """The rows whose text is not of the type."""
+    import pyarrow as pa
+
+    def fits(value: str | None) -> bool:
+        try:
+            _cast(pa.chunked_array([[value]], pa.string()), wanted)
+        except pa.ArrowInvalid:
+            return False
+        return True
+
+    if pa.types.is_string(wanted):
+        return []
+    verdict = {value: fits(value) for value in values.unique().to_list()}
+    return [row for row, value in enumerate(values) if not verdict[value]]
