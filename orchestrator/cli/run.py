@@ -148,8 +148,14 @@ def _pairs(texts: list[str]) -> Iterator[tuple[str, str]]:
 
 def _interval(definition: Definition, date: datetime) -> tuple[datetime, datetime] | None:
     """A manual run's interval: from the last fire time before its date to it; none without a schedule."""
-    timetable = definition.dag.timetable()
-    before = timetable.previous_before(date) if timetable is not None else None
+    dag = definition.dag
+    if dag.schedule is None:
+        return None
+    from orchestrator.dag.timetable import parse_schedule
+
+    before = parse_schedule(
+        dag.schedule, timezone=dag.timezone, start_date=dag.start_date, end_date=dag.end_date
+    ).previous_before(date)
     return (before, date) if before is not None else None
 
 

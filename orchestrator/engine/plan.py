@@ -133,9 +133,7 @@ def _limit(node: Node, routed: set[str], dag: Dag) -> Mapping[str, Any] | None:
 
 def _trigger(dag: Dag) -> Trigger:
     checkpoint = dag.settings.checkpoint
-    return Trigger(
-        every_seconds=checkpoint.every_seconds.total_seconds(), every_batches=checkpoint.every_batches
-    )
+    return Trigger(every_seconds=checkpoint.every_seconds, every_batches=checkpoint.every_batches)
 
 
 def _in_order(nodes: Mapping[str, PlannedNode], edges: Sequence[Edge]) -> dict[str, PlannedNode]:

@@ -24,6 +24,7 @@ from orchestrator.runs.report import Report
 from orchestrator.runs.states import RUN_ENDS, Outcome, StageState
 from orchestrator.sdk.registry import Registry
 from orchestrator.store import dags, queue, runs, stage_runs, steps, verbs
+from orchestrator.store.artifacts import run_folder
 from orchestrator.store.database import Database
 from orchestrator.store.processes import host
 from orchestrator.worker.orders import connections_of, template_uses, template_values, times_of
@@ -122,6 +123,10 @@ class InlineWorker:
             report = run_attempt(order, InlinePort(self.database, claimed, signals, watcher), around)
         except FustgoError as error:
             report = replace(failure(error), retry=False)
+        except Exception as error:
+            # A defect of ours: the run must not look as if it went on, and the traceback must be seen.
+            self._finish(claimed, Report(Outcome.FAILED, f"internal error: {error!r}", retry=False), watcher)
+            raise
         if report.outcome != Outcome.LOST:
             self._finish(claimed, report, watcher)
         return report
@@ -160,8 +165,7 @@ class InlineWorker:
         interval = (run.interval_start, run.interval_end) if run.interval_start and run.interval_end else None
         times = times_of(dag, run.run_id, run.logical_date or run.created_at, interval)
         wanted = template_uses(nodes, self.registry)
-        folder = self.artifacts / "runs" / run.uid
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = run_folder(self.artifacts, run.uid, create=True)
         return Order(
             attempt=claimed.attempt,
             dag_id=claimed.dag.dag_id,

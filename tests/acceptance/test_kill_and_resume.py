@@ -5,6 +5,7 @@ Row for row, with nothing of a dead attempt beside the target or among the run's
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -43,18 +44,7 @@ RESTORE = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def shell(tmp_path: Path, home: Path) -> Shell:
-    folder = tmp_path / "project"
-    (folder / "out").mkdir(parents=True)
-    lines = "".join(f"{n},name {n},{n * 7 % 60}\n" for n in range(ROWS))
-    (folder / "people.csv").write_text("id,name,age\n" + lines)
-    return Shell(folder, home)
-
-
 def write_dag(shell: Shell, target: str) -> str:
-    import json
-
     nodes = [
         {"id": "people", "type": "csv", "kind": "input", "config": {"path": "people.csv"}},
         {"id": "kept", "type": "filter", "from": "people", "config": {"condition": "age > 18"}},
