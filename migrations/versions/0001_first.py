@@ -54,7 +54,6 @@ def upgrade() -> None:
         ["space", "dag_id"],
         unique=True,
         sqlite_where=sa.text("deleted_at IS NULL"),
-        postgresql_where=sa.text("deleted_at IS NULL"),
     )
     op.create_table(
         "pools",
@@ -191,7 +190,6 @@ def upgrade() -> None:
         ["dag", "logical_date"],
         unique=True,
         sqlite_where=sa.text("run_type IN ('scheduled', 'backfill')"),
-        postgresql_where=sa.text("run_type IN ('scheduled', 'backfill')"),
     )
     op.create_index("ix_runs_dag_run_id", "runs", ["dag", "run_id"], unique=True)
     op.create_index(op.f("ix_runs_held_by"), "runs", ["held_by"], unique=False)
@@ -201,7 +199,6 @@ def upgrade() -> None:
         ["state"],
         unique=False,
         sqlite_where=sa.text("state IN ('queued', 'running')"),
-        postgresql_where=sa.text("state IN ('queued', 'running')"),
     )
     op.create_index(op.f("ix_runs_timeout_at"), "runs", ["timeout_at"], unique=False)
     op.create_table(
@@ -227,6 +224,7 @@ def upgrade() -> None:
         sa.Column("run", sa.Integer(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("stage", sa.String(), nullable=False),
+        sa.Column("nodes", sa.JSON(), nullable=False),
         sa.Column("map_index", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("waiting", sa.Integer(), nullable=False),
@@ -258,7 +256,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["version"], ["dag_versions.id"], name=op.f("fk_stage_runs_version")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_stage_runs")),
     )
-    op.create_index("ix_stage_runs_run_stage", "stage_runs", ["run", "stage", "map_index"], unique=True)
+    op.create_index("ix_stage_runs_run", "stage_runs", ["run"], unique=False)
+    op.create_index(
+        "ix_stage_runs_run_stage",
+        "stage_runs",
+        ["run", "stage", "map_index"],
+        unique=True,
+        sqlite_where=sa.text("state != 'removed'"),
+    )
     op.create_table(
         "attempts",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -294,28 +299,13 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(
-        "ix_attempts_open",
-        "attempts",
-        ["stage_run"],
-        unique=True,
-        sqlite_where=sa.text("state != 'done'"),
-        postgresql_where=sa.text("state != 'done'"),
+        "ix_attempts_open", "attempts", ["stage_run"], unique=True, sqlite_where=sa.text("state != 'done'")
     )
     op.create_index(
-        "ix_attempts_queued",
-        "attempts",
-        ["due_at"],
-        unique=False,
-        sqlite_where=sa.text("state = 'queued'"),
-        postgresql_where=sa.text("state = 'queued'"),
+        "ix_attempts_queued", "attempts", ["due_at"], unique=False, sqlite_where=sa.text("state = 'queued'")
     )
     op.create_index(
-        "ix_attempts_running",
-        "attempts",
-        ["worker"],
-        unique=False,
-        sqlite_where=sa.text("state = 'running'"),
-        postgresql_where=sa.text("state = 'running'"),
+        "ix_attempts_running", "attempts", ["worker"], unique=False, sqlite_where=sa.text("state = 'running'")
     )
     op.create_index("ix_attempts_stage_run", "attempts", ["stage_run"], unique=False)
     op.create_table(

@@ -65,7 +65,7 @@ def checkpoint(connection: Connection, stage_run: int, base: int) -> Checkpoint:
     since_base = connection.execute(kept).all()
     return Checkpoint(
         base=base,
-        highest=highest(connection, stage_run),
+        highest=max(base, highest(connection, stage_run)),
         applied=highest(connection, stage_run, EpochState.APPLIED),
         abandoned=highest(connection, stage_run, EpochState.ABANDONED),
         last=_decision(connection, stage_run, since_base[-1].number) if since_base else None,
@@ -97,14 +97,14 @@ def insert_epoch(
 
 def refuse_unless_next(last: Epoch | None, decision: Decision, base: int) -> None:
     """Raise StoreError unless this decision may follow the last epoch (rule 2.6)."""
-    number = 0 if last is None else last.number
+    number = max(base, last.number if last is not None else 0)
     if decision.epoch != number + 1:
         raise StoreError(f"epoch {decision.epoch} cannot be decided: the next one is {number + 1}")
     if last is None:
         return
     if last.state == EpochState.DECIDED:
         raise StoreError(f"epoch {decision.epoch} cannot be decided: epoch {number} is not applied")
-    if last.final and number > base:
+    if last.final and last.number > base:
         raise StoreError(f"epoch {decision.epoch} cannot be decided: epoch {number} was the final one")
 
 

@@ -243,7 +243,7 @@ def end_stage(
     }
     move_stage(connection, run.number, stage_run.id, stage_run.state, end.state, now=now, **values)
     graph = graph_of(connection, run.version)
-    if stage_run.stage in graph.stages:
+    if end.state != StageState.REMOVED:
         stage_runs.lower_waiting(connection, run.number, graph[stage_run.stage].down)
         waiting = {stage: row.waiting for stage, row in stage_runs.of_run(connection, run.number).items()}
         touched = list(pure.candidates_after(graph, stage_run.stage, end.state, waiting))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -24,10 +24,16 @@ def get(connection: Connection, stage_run: int) -> StageRun:
     return value(StageRun, connection.execute(select(stage_runs).where(stage_runs.c.id == stage_run)).one())
 
 
-def of_run(connection: Connection, run: int) -> dict[str, StageRun]:
-    """The stage runs of a run by stage, in the order of their creation."""
+def all_of_run(connection: Connection, run: int) -> list[StageRun]:
+    """Every stage run of a run, in the order of their creation."""
     rows = connection.execute(select(stage_runs).where(stage_runs.c.run == run).order_by(stage_runs.c.id))
-    return {row.stage: value(StageRun, row) for row in rows}
+    return [value(StageRun, row) for row in rows]
+
+
+def of_run(connection: Connection, run: int) -> dict[str, StageRun]:
+    """The stage runs of a run by stage; those that a version removed are left out, as in every rule."""
+    rows = all_of_run(connection, run)
+    return {row.stage: row for row in rows if row.state != StageState.REMOVED}
 
 
 def states(rows: dict[str, StageRun]) -> dict[str, StageState]:
@@ -35,26 +41,28 @@ def states(rows: dict[str, StageRun]) -> dict[str, StageState]:
     return {stage: row.state for stage, row in rows.items()}
 
 
-def add(connection: Connection, run: int, version: int, stages: Iterable[Stage]) -> None:
-    """Insert stage runs in `none`, waiting for all their upstreams."""
-    rows = [
-        {
-            **settings(stage),
-            "run": run,
-            "version": version,
-            "state": StageState.NONE,
-            "waiting": len(stage.up),
-        }
-        for stage in stages
-    ]
+def add(
+    connection: Connection,
+    run: int,
+    version: int,
+    stages: Iterable[Stage],
+    base: Callable[[Stage], int] = lambda _: 0,
+) -> None:
+    """Insert stage runs in `none`, waiting for all their upstreams.
+
+    `base` says from which epoch a stage counts: above 0 where its nodes were another stage's before.
+    """
+    fresh = {"run": run, "version": version, "state": StageState.NONE}
+    rows = [{**settings(stage), **fresh, "waiting": len(stage.up), "base": base(stage)} for stage in stages]
     if rows:
         connection.execute(insert(stage_runs), [{**_DEFAULTS, **row} for row in rows])
 
 
 def settings(stage: Stage) -> dict[str, Any]:
-    """What the queue reads of a stage."""
+    """What a stage run keeps of its stage."""
     return {
         "stage": stage.id,
+        "nodes": list(stage.nodes),
         "weight": stage.weight,
         "pool": stage.pool,
         "pool_slots": stage.pool_slots,
@@ -64,7 +72,7 @@ def settings(stage: Stage) -> dict[str, Any]:
 
 _DEFAULTS = {
     name: StageRun.model_fields[name].default
-    for name in ("map_index", "tries", "losses", "base", "unresolved", "abandoning", "paused")
+    for name in ("map_index", "tries", "losses", "unresolved", "abandoning", "paused")
 }
 
 
@@ -87,7 +95,7 @@ def recount(connection: Connection, graph: StageGraph, rows: dict[str, StageRun]
     """Set every `waiting` to what the states say; the stages in which it was wrong."""
     wrong = []
     for stage, row in rows.items():
-        counted = waiting_of(graph, states(rows), stage) if stage in graph.stages else 0
+        counted = waiting_of(graph, states(rows), stage)
         if counted != row.waiting:
             change(connection, row.id, waiting=counted)
             wrong.append(stage)
@@ -103,10 +111,10 @@ def results(connection: Connection, run: int) -> dict[str, Any]:
     return kept
 
 
-def start_over(connection: Connection, row: StageRun, now: datetime) -> None:
-    """Clear one stage run (rule 7.1): its base rises, positions and states go, its writers stay."""
+def start_over(connection: Connection, row: StageRun, now: datetime, base: int = 0) -> None:
+    """Clear one stage run (rule 7.1): its base rises, at least to `base`; positions and states go."""
     fresh: dict[str, Any] = {
-        "base": epochs.highest(connection, row.id),
+        "base": max(base, row.base, epochs.highest(connection, row.id)),
         "tries": 0,
         "losses": 0,
         "stop_as": None,

@@ -107,8 +107,7 @@ def clear_run(
     _lower_flags(connection, run, now)
     for stage_run in stage_runs.of_run(connection, run.number).values():
         attempts.withdraw(connection, run.number, stage_run.id, now)
-        if stage_run.state != StageState.REMOVED:
-            stage_runs.start_over(connection, stage_run, now)
+        stage_runs.start_over(connection, stage_run, now)
     lifecycle.settle(connection, runs.get(connection, run.number), now)
     return runs.get(connection, run.number)
 
@@ -195,6 +194,12 @@ def _refuse_misfit(connection: Connection, run: Run, version: DagVersion) -> Non
     from orchestrator.runs.compatible import differences  # reads definitions, which no other verb needs
 
     found = differences(dags.get_version(connection, run.version).document, version.document)
+    joined = {frozenset(stage.nodes) for stage in dags.graph_of(connection, version.id)}
+    found += [
+        f"stage {row.stage}, which has run, joins other nodes now"
+        for row in stage_runs.of_run(connection, run.number).values()
+        if row.started_at is not None and frozenset(row.nodes) not in joined
+    ]
     if found:
         listed = "\n  ".join(found)
         raise RefusedError(

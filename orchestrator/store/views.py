@@ -58,7 +58,7 @@ class RunView:
 
 def show_run(connection: Connection, run: Run) -> RunView:
     """A run as it stands, its stages in topological order."""
-    rows = stage_runs.of_run(connection, run.number).values()
+    rows = stage_runs.all_of_run(connection, run.number)
     return RunView(
         run=run,
         dag=dags.get_dag(connection, run.dag),
@@ -82,11 +82,10 @@ def published(connection: Connection, run: int, nodes: Collection[str]) -> set[s
 def _stage(connection: Connection, row: StageRun) -> StageView:
     query = select(attempts).where(attempts.c.stage_run == row.id).order_by(attempts.c.id)
     tries = [value(Attempt, found) for found in connection.execute(query)]
-    graph = dags.graph_of(connection, row.version)
     decided = _epochs(connection, row.id)
     return StageView(
         stage_run=row,
-        nodes=graph[row.stage].nodes,
+        nodes=tuple(row.nodes),
         attempts=tries,
         epochs=decided,
         counters=_counters(connection, row.id, max((epoch.number for epoch in decided), default=0), row.base),

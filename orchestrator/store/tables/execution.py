@@ -89,7 +89,8 @@ class Run(Entity, table=True):
 
 
 class StageRun(Entity, table=True):
-    """One stage of a run, and the only row with scheduling state.
+    """One stage of a run, and the only row with scheduling state. Between versions of the DAG it is known by
+    its set of nodes; a removed one gives its name up.
 
     `waiting`: upstreams that have not ended. `tries` and `losses` count failures of user code and lost
     attempts of this start. `base`: the highest epoch when it was last cleared. `abandoning`: the epoch that
@@ -100,13 +101,17 @@ class StageRun(Entity, table=True):
     __table_args__ = (
         one_of("state", StageState),
         one_of("stop_as", StopAs),
-        Index("ix_stage_runs_run_stage", "run", "stage", "map_index", unique=True),
+        Index("ix_stage_runs_run", "run"),
+        partial_index(
+            "ix_stage_runs_run_stage", "run", "stage", "map_index", unique=True, where="state != 'removed'"
+        ),
     )
 
     id: int = Field(default=None, primary_key=True)
     run: int = Field(foreign_key="runs.number", ondelete="CASCADE")
     version: int = Field(foreign_key="dag_versions.id")
     stage: str
+    nodes: list[str] = Field(sa_type=JSON)
     map_index: int = -1
     state: StageState = Field(sa_type=_word(StageState))
     waiting: int = 0

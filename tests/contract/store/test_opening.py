@@ -15,7 +15,7 @@ from sqlalchemy import text
 from orchestrator.errors import StoreError, UsageError
 from orchestrator.store import HEAD, database, filesystems, migrate
 from orchestrator.store.database import Database, open_database
-from orchestrator.store.dialects import has_wal_reset_defect
+from orchestrator.store.dialects import has_wal_reset_defect, sqlite_library
 from tests.support.store import Command, ManualClock, gone_process, open_store, url_of
 
 OPEN_AT_ONCE = """
@@ -129,7 +129,7 @@ def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
 def test_somebody_elses_database_is_not_filled_with_our_tables(tmp_path: Path) -> None:
     path = tmp_path / "home" / "fustgo.db"
     path.parent.mkdir()
-    library = database.sqlite_library()
+    library = sqlite_library()
     other = library.connect(str(path))
     other.execute("CREATE TABLE theirs (x)")
     other.close()
