@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from operators.rejects import failing, reject_row
 from operators.transforms.vocabulary import USE_SQL, check_words
 from orchestrator.errors import OperatorError, nearest
-from orchestrator.sdk.context import Context, Reject
+from orchestrator.sdk.context import Context
 from orchestrator.sdk.operator import SchemaProblem
 from orchestrator.sdk.types import canonical_array, canonical_type, type_name
 
@@ -200,30 +201,3 @@ class RowByRow:
             good[row] = False
             reject_row(self._context, batch, row, reason, "expression")
         return batch.filter(pa.array(good))
-
-
-def failing(rows: int, fails: Callable[[int, int], str]) -> list[tuple[int, str]]:
-    """The rows that fail alone, with why, by halving: `fails(start, stop)` tells of a range.
-
-    Costs about `2 * log2(rows)` calls a failing row.
-    """
-    found: list[tuple[int, str]] = []
-    ranges = [(0, rows)]
-    while ranges:
-        start, stop = ranges.pop()
-        reason = fails(start, stop) if start < stop else ""
-        if reason and stop - start == 1:
-            found.append((start, reason))
-        elif reason:
-            middle = (start + stop) // 2
-            ranges += [(middle, stop), (start, middle)]
-    return found
-
-
-def reject_row(context: Context, batch: pa.RecordBatch, row: int, reason: str, code: str) -> None:
-    """Refuse one row of a batch; its position counts rows of the batch from 1."""
-    import json
-
-    [record] = batch.slice(row, 1).to_pylist()
-    text = json.dumps(record, default=str, ensure_ascii=False)
-    context.reject(Reject(code, reason, position={"row": row + 1}, record=text))

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
 
+from operators.rejects import failing, reject_row
 from operators.transforms.expressions import (
     RowByRow,
     check_columns,
     check_text,
-    failing,
     missing_column,
-    reject_row,
 )
 from orchestrator.sdk.context import Context
 from orchestrator.sdk.operator import SchemaProblem, Schemas, operator

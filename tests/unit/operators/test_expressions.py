@@ -15,7 +15,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from operators.transforms.expressions import Expressions, check_text, failing
+from operators.rejects import failing
+from operators.transforms.expressions import Expressions, check_text
 from operators.transforms.vocabulary import FUNCTIONS, PARTS, TYPES
 from orchestrator.errors import OperatorError
 from orchestrator.sdk.operator import SchemaProblem
