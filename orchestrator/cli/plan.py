@@ -27,7 +27,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def _plan(args: argparse.Namespace) -> int:
-    from orchestrator.dag.arguments import unused_settings
+    from orchestrator.dag.unused import unused_settings
     from orchestrator.sdk.registry import Registry
 
     registry = Registry()
