@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.dag.draft import Draft, DraftNode
+from orchestrator.dag.draft import UNNAMED, Draft, DraftNode
 from orchestrator.dag.marks import Marks
 from orchestrator.dag.model import Edge
 from orchestrator.dag.source import argument_places
@@ -129,9 +129,9 @@ class DAG:
         group, path = _group.get(), ("nodes", len(self._draft.nodes))
         full = fields.get("id", "")
         if group is not None:
-            full = group.prefix + full
+            full = f"{group.prefix}{full}" if full else ""
             group.add(node)
-        self._ids[id(node)] = full
+        self._ids[id(node)] = full or f"{UNNAMED}{len(self._draft.nodes)}"
         self._alive.append(node)
         self._draft.nodes.append(_draft_node(full, node, fields))
         places = self._draft.marks.places

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from orchestrator.dag.draft import Draft, DraftNode
+from orchestrator.dag.draft import UNNAMED, Draft, DraftNode
 from orchestrator.dag.marks import Marks, Path, shown
 from orchestrator.dag.model import FORMAT, Edge, parse_reference
 from orchestrator.errors import Problems, nearest
@@ -80,7 +80,8 @@ def _full(header: dict[str, Any], entries: Any, marks: Marks) -> Draft:
     edges: list[Edge] = []
     for index, entry in enumerate(kept):
         nodes.append(_node(entry, ("nodes", index), marks))
-        edges += _edges(entry, ("nodes", index), ids, marks)
+        target = str(entry.get("id") or f"{UNNAMED}{index}")
+        edges += _edges(entry, target, ("nodes", index), ids, marks)
     return Draft(header, nodes, edges, marks)
 
 
@@ -96,8 +97,7 @@ def _node(entry: Mapping[str, Any], path: Path, marks: Marks) -> DraftNode:
     )
 
 
-def _edges(entry: Mapping[str, Any], path: Path, ids: set[str], marks: Marks) -> Iterator[Edge]:
-    target = str(entry.get("id"))
+def _edges(entry: Mapping[str, Any], target: str, path: Path, ids: set[str], marks: Marks) -> Iterator[Edge]:
     origin = entry.get("from")
     if isinstance(origin, Mapping):
         for port, sources in origin.items():

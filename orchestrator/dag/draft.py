@@ -12,6 +12,9 @@ from orchestrator.dag.marks import Marks
 from orchestrator.dag.model import Edge
 from orchestrator.sdk.operator import Operator
 
+UNNAMED = "_"
+"""Begins what stands for an id that is missing; never leaves a Dag that has a problem."""
+
 
 @dataclass
 class DraftNode:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from orchestrator.sdk import ports
+
 _CALLBACKS = ("on_failure_callback", "on_success_callback", "on_retry_callback", "on_execute_callback",
               "on_skipped_callback", "sla_miss_callback")  # fmt: skip
 _MAIL = ("email", "email_on_failure", "email_on_retry")
@@ -16,17 +18,14 @@ FEATURES: Mapping[str, str] = {
     **dict.fromkeys(_MAIL, "mail"),
     "sla": "deadlines",
     "deadline": "deadlines",
+    **ports.LATER,
     "splits": "splits",
-    "materialize": "materialised edges",
     "materialise": "materialised edges",
-    "expand": "mapping over a list",
-    "expand_kwargs": "mapping over a list",
-    "partial": "mapping over a list",
     "map_over": "mapping over a list",
     "branch": "branches",
     "depends_on_past": "runs that wait for the one before",
     "wait_for_downstream": "runs that wait for the one before",
-    "trigger_rule": "trigger rules other than all_success",
+    "trigger_rule": "other trigger rules",
     "inlets": "assets",
     "outlets": "assets",
     "max_active_tis_per_dag": "limits of one node over all runs",
@@ -81,8 +80,7 @@ NAMES: Mapping[str, str] = {
 
 def refusal(what: str, feature: str) -> str:
     """The sentence that refuses something by name."""
-    verb = "come" if feature.endswith("s") and not feature.startswith("this") else "comes"
-    return f"{what} does not work yet: {feature} {verb} in a later release"
+    return f"{what} does not work yet: {feature} will come in a later release"
 
 
 def argument_fault(name: str) -> tuple[str, str] | None:

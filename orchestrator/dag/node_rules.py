@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from orchestrator.dag import later
 from orchestrator.dag.arguments import ARGUMENTS, TRIGGER_RULES, arguments_model, canonical_arguments
+from orchestrator.dag.draft import UNNAMED
 from orchestrator.dag.header import check_id
 from orchestrator.dag.marks import Marks, Path, shown
 from orchestrator.dag.model import NODE_KEYS, Dag, Node
-from orchestrator.dag.reading import UNNAMED
 from orchestrator.dag.translation import problems_of
 from orchestrator.errors import Problem, UsageError, nearest
 from orchestrator.sdk.operator import Operator

@@ -89,7 +89,7 @@ def _schema(value: Any) -> dict[str, Any]:
 def _looks_like_schema(value: Mapping[str, Any]) -> bool:
     kind = value.get("type")
     known = kind in TYPES if isinstance(kind, str) else isinstance(kind, list)
-    return known or (bool({"default", "enum"} & set(value)) and set(value) <= set(KEYWORDS))
+    return known or (bool({"type", "default", "enum"} & set(value)) and set(value) <= set(KEYWORDS))
 
 
 def _plain(value: Any) -> Any:

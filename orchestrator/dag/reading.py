@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.dag.arguments import ARGUMENTS, arguments_model, canonical_arguments
-from orchestrator.dag.draft import Draft, DraftNode
+from orchestrator.dag.draft import UNNAMED, Draft, DraftNode
 from orchestrator.dag.header import Header
 from orchestrator.dag.marks import Marks, shown
 from orchestrator.dag.model import Dag, Node, canonical_json, sort_edges
@@ -28,9 +28,6 @@ DAG_DEFAULTS = tuple(name for name in ARGUMENTS if name != "doc_md")
 
 _HOISTED = ("owner", "start_date", "end_date")
 """What belongs to the DAG and may stand in `default_args`, as in Airflow."""
-
-UNNAMED = "_"
-"""Stands for an id that is missing or no id; never leaves a Dag that has a problem."""
 
 
 def read(draft: Draft, registry: Registry) -> Dag:
@@ -49,7 +46,7 @@ def _header(given: dict[str, Any], marks: Marks) -> dict[str, Any]:
             Header.model_validate(given)
             return given
         except ValidationError as error:
-            known = (*Header.model_fields, *DAG_DEFAULTS, "nodes")
+            known = (*Header.model_fields, *DAG_DEFAULTS, "nodes", "input", "processors", "output")
             marks.problems += problems_of(error, marks, (), what="a DAG", model=Header, known=known)
             for finding in error.errors():
                 given.pop(str(finding["loc"][0]), None)

@@ -80,11 +80,11 @@ def _problem(
         return marks.problem((*path, *field[:-1]), f"{what} needs {name!r}", hint=_description(model, field))
     reason = " or ".join(dict.fromkeys(_reason(finding) for finding in findings))
     hint = next((_cause_hint(finding) for finding in findings if _cause_hint(finding)), "")
-    subject = f"{name!r} " if reason.startswith(("should", "must")) else f"{name}: " if name else ""
-    value = "" if not field else shown(findings[0]["input"])
-    message = (
-        f"{subject}{reason}" if subject.endswith(": ") or not subject else f"{subject}of {what} {reason}"
-    )
+    value = shown(findings[0]["input"]) if field else ""
+    if reason.startswith(("should", "must")):
+        message = f"{name!r} of {what} {reason}"
+    else:
+        message = reason if not name or reason.startswith(name) else f"{name}: {reason}"
     return marks.problem((*path, *field), message, hint=hint or _description(model, field), value=value)
 
 
@@ -92,7 +92,8 @@ def _reason(finding: dict[str, Any]) -> str:
     phrase = _PHRASES.get(finding["type"])
     if phrase:
         return phrase
-    text: str = finding["msg"]
+    cause = finding.get("ctx", {}).get("error")
+    text = str(getattr(cause, "message", finding["msg"]))
     text = text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return _SUBJECT.sub("", text)
 

@@ -28,6 +28,8 @@ _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INF_NAN = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _CORE = "tag:yaml.org,2002:"
+# Two escapes of JSON that make one character; what stands behind an escaped backslash is no escape.
+_SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _WRITTEN_TAG = re.compile(r"(?:&\S+\s+)?!")
 _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,), "float": (int, float), "bool": (bool,), "null": (type(None),)
@@ -65,7 +67,13 @@ def read_json(text: str, file: str) -> tuple[Any, Marks]:
     except (ValueError, RecursionError) as error:
         raise Problems([Problem(file, 0, 0, f"not JSON: {error}")]) from None
     # JSON allows tabs between values where YAML does not; inside a JSON text they are always escaped.
-    return read_yaml(text.replace("\t", " "), file)
+    return read_yaml(_SURROGATES.sub(_joined, text.replace("\t", " ")), file)
+
+
+def _joined(pair: re.Match[str]) -> str:
+    """JSON escapes a character beyond the first 65,536 as two, YAML as one."""
+    high, low = int(pair[2], 16), int(pair[3], 16)
+    return pair[1] + f"\\U{0x10000 + (high - 0xD800) * 0x400 + (low - 0xDC00):08x}"
 
 
 def _no_constant(word: str) -> object:
@@ -141,7 +149,7 @@ class _Reading:
         try:
             if isinstance(node, yaml.MappingNode):
                 return self._mapping(node, path, depth)
-            if not node.tag.startswith(_CORE):
+            if node.tag != f"{_CORE}seq":
                 self.marks.add(path, f"unknown tag {node.tag}", hint="only plain YAML is read")
             return [self.value(entry, (*path, index), depth + 1) for index, entry in enumerate(node.value)]
         finally:
@@ -150,7 +158,7 @@ class _Reading:
     def _mapping(self, node: yaml.MappingNode, path: MarkPath, depth: int) -> dict[str, Any]:
         values: dict[str, Any] = {}
         lines: dict[str, int] = {}
-        if not node.tag.startswith(_CORE):
+        if node.tag != f"{_CORE}map":
             self.marks.add(path, f"unknown tag {node.tag}", hint="only plain YAML is read")
         for key_node, value_node in node.value:
             place = Place(self.file, key_node.start_mark.line + 1, key_node.start_mark.column + 1)
@@ -177,7 +185,7 @@ class _Reading:
         return None
 
     def _scalar(self, node: yaml.ScalarNode, path: MarkPath) -> Any:
-        text = _joined_surrogates(node.value)
+        text: str = node.value
         if not _WRITTEN_TAG.match(self.text, node.start_mark.index):  # else the tag is YAML 1.1's guess
             return text if node.style else core_value(text)
         word = node.tag.removeprefix(_CORE)
@@ -189,13 +197,6 @@ class _Reading:
         elif type(value) not in _TYPES[word]:
             self.marks.add(path, f"no {word}, though tagged so", value=text)
         return value
-
-
-def _joined_surrogates(text: str) -> str:
-    """JSON writes a character beyond the first 65,536 as two; YAML's reader leaves them apart."""
-    if not any("\ud800" <= char <= "\udfff" for char in text):
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def core_value(text: str) -> Any:

@@ -131,6 +131,10 @@ class Operator(BaseModel, ports.Joining):
                 object.__setattr__(self, "__pydantic_private__", None)
             scope.declare(self, fields, ports.author_place())
 
+        def __getattr__(self, name: str) -> Any:
+            ports.refuse_later(name)
+            return super().__getattr__(name)
+
     def __hash__(self) -> int:
         return id(self)
 

@@ -76,8 +76,29 @@ class End:
     port: str | None = None
 
 
+LATER = {
+    "materialize": "materialised edges",
+    "expand": "mapping over a list",
+    "expand_kwargs": "mapping over a list",
+    "partial": "mapping over a list",
+}
+"""Methods that authors know by name and that come in a later release."""
+
+
+def refuse_later(name: str) -> None:
+    """AttributeError that says so, where a method comes in a later release."""
+    if name in LATER:
+        raise AttributeError(f".{name}() does not work yet: {LATER[name]} will come in a later release")
+
+
 class Joining:
     """What can stand on either side of `>>`."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            refuse_later(name)
+            raise AttributeError(f"{type(self).__name__} has no {name!r}")
 
     def __rshift__(self, other: J) -> J:
         join(self, other)
