@@ -145,7 +145,7 @@ def pump(
     number, version, open_epoch = checkpoint.next_number, checkpoint.cursor_version, None
     known = Checkpoint(list(checkpoint.epochs), None, number, checkpoint.start, version)
     while True:
-        if open_epoch is None and rows.asked_to_stop(world.store, work.attempt.id):
+        if open_epoch is None and rows.asked_to_stop(world.store, work.run):
             return False
         start = pipeline.position
         tokens, final = yield from seal(world, work, known, pipeline, number, pace)

@@ -271,10 +271,9 @@ def move_cursor(store: Store, run: str, decision: Decision) -> int | None:
     return store.cursor.version
 
 
-def asked_to_stop(store: Store, attempt_id: int) -> bool:
-    """Rule 8.8: whether a verb waits for this attempt to end."""
-    guard(store, attempt_id)
-    return store.stages[store.attempts[attempt_id].run].stop_as is not None
+def asked_to_stop(store: Store, run: str) -> bool:
+    """Rule 8.8: whether a verb waits for the stage's attempt to end. A hint, no fence: a zombie reads it too."""
+    return run in store.stages and store.stages[run].stop_as is not None
 
 
 def mark_applied(store: Store, attempt_id: int, number: int) -> None:
