@@ -12,10 +12,10 @@ from typing import Any
 from orchestrator.dag.stages import Stage, StageGraph
 from orchestrator.runs.checkpoint import Decision, Token
 from orchestrator.runs.states import Outcome, RunState
-from orchestrator.store import dags, lifecycle, processes, queue, runs, stage_runs, steps, workers
+from orchestrator.store import dags, lifecycle, processes, queue, runs, stage_runs, steps, verbs, workers
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.lifecycle import Finished
-from orchestrator.store.tables import Run, StageRun
+from orchestrator.store.tables import DagVersion, Run, StageRun
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _hashes = count(1)
@@ -167,3 +167,26 @@ def gone_process() -> tuple[int, str]:
 
 def open_store(folder: Path, clock: ManualClock | None = None) -> Database:
     return open_database(url_of(folder), clock=clock or ManualClock())
+
+
+def resume(database: Database, run: Run, command: Command, **values: Any) -> Run:
+    with database.transaction() as connection:
+        return verbs.resume_run(connection, run, worker=command.worker, now=START, **values)
+
+
+def clear(database: Database, run: Run, command: Command, **values: Any) -> Run:
+    with database.transaction() as connection:
+        return verbs.clear_run(connection, run, worker=command.worker, now=START, **values)
+
+
+def version_of(database: Database, stages: StageGraph, **changes: Any) -> DagVersion:
+    with database.transaction() as connection:
+        dag = dags.ensure_dag(connection, space="/project", dag_id="people", now=START)
+        return dags.ensure_version(
+            connection,
+            dag,
+            hash=f"other{len(changes)}{sorted(stages.stages)}",
+            document=document(stages, **changes),
+            stages=stages.to_json(),
+            now=START,
+        )
