@@ -170,7 +170,7 @@ def test_clear_refuses_rows_that_would_come_twice(shell: Shell) -> None:
 BAD = {
     "missing.yaml": (None, 2, "missing.yaml"),
     "folder.yaml": ("folder", 2, "folder"),
-    "broken.yaml": ("id: [", 2, "broken.yaml:1"),
+    "broken.yaml": ("id: [", 2, "broken.yaml:"),
     "binary.yaml": (b"\x00\x01\xff\xfe", 2, "binary.yaml"),
     "empty.yaml": ("", 2, "empty.yaml"),
     "syntax.py": ("with DAG(", 2, "syntax.py:1"),
