@@ -101,8 +101,8 @@ def array_of(values: Sequence[Any], wanted: pa.DataType) -> Array:
         texts = [value if value is None or isinstance(value, str) else str(value) for value in values]
         return pc.cast(pa.array(texts, pa.string()), wanted)
     if is_.is_time(wanted):
-        texts: Any = pa.array(values, pa.string())
-        moments = pc.binary_join_element_wise(pa.scalar("1970-01-01"), texts, pa.scalar(" "))
+        clock: Any = pa.array(values, pa.string())
+        moments = pc.binary_join_element_wise("1970-01-01", clock, " ")
         return pc.cast(pc.cast(moments, pa.timestamp("ns" if wanted.unit == "ns" else "us")), wanted)
     if is_.is_temporal(wanted):
         return pc.cast(pa.array(values, pa.string()), wanted)
