@@ -86,7 +86,7 @@ def check_runs(connection: Connection, now: datetime) -> list[str]:
 
 def _standing(connection: Connection, number: int) -> dict[str, str]:
     """The states of a run's stages and of the run itself, by what they are called."""
-    rows = stage_runs.of_run(connection, number)
+    rows = stage_runs.outline(connection, number)
     states = {f"stage {stage}": str(row.state) for stage, row in rows.items()}
     return {"the run": str(runs.get(connection, number).state), **states}
 

@@ -23,6 +23,7 @@ from orchestrator.runs.states import RUN_ENDS, STAGE_ENDS, AttemptState, Outcome
 from orchestrator.store import attempts, epochs, runs, stage_runs
 from orchestrator.store.dags import graph_of
 from orchestrator.store.identity import uuid7
+from orchestrator.store.stage_runs import Outline
 from orchestrator.store.tables import Dag, DagVersion, Run, StageRun
 from orchestrator.store.transitions import move_run, move_stage, tell
 
@@ -89,14 +90,14 @@ def advance(connection: Connection, run: Run, candidates: Iterable[str], now: da
     """Judge these stages and write what follows (rule 8.4). Nothing follows in a run that does not run."""
     if run.state == RunState.RUNNING:
         graph = graph_of(connection, run.version)
-        rows = stage_runs.of_run(connection, run.number)
+        rows = stage_runs.outline(connection, run.number)
         cause = run.cancel_cause
         steps = pure.advance(graph, stage_runs.states(rows), candidates, cancel_cause=cause)
         write(connection, run, rows, steps, now)
 
 
 def write(
-    connection: Connection, run: Run, rows: dict[str, StageRun], steps: Iterable[pure.Step], now: datetime
+    connection: Connection, run: Run, rows: Mapping[str, Outline], steps: Iterable[pure.Step], now: datetime
 ) -> None:
     """Write the steps that `runs.advance` decided for a run, in their order."""
     graph = graph_of(connection, run.version)
@@ -215,9 +216,8 @@ def finish(
             _try_again(connection, stage_run, again, failure, now)
         case Clear():
             stage_runs.start_over(connection, stage_run, now)
-            stage_runs.recount(
-                connection, graph_of(connection, run.version), stage_runs.of_run(connection, run.number)
-            )
+            graph, rows = graph_of(connection, run.version), stage_runs.outline(connection, run.number)
+            stage_runs.recount(connection, graph, rows)
             advance(connection, run, [stage_run.stage], now)
     return _standing(connection, stage_run.id)
 
@@ -243,11 +243,13 @@ def end_stage(
     }
     move_stage(connection, run.number, stage_run.id, stage_run.state, end.state, now=now, **values)
     graph = graph_of(connection, run.version)
-    if end.state != StageState.REMOVED:
-        stage_runs.lower_waiting(connection, run.number, graph[stage_run.stage].down)
-        waiting = {stage: row.waiting for stage, row in stage_runs.of_run(connection, run.number).items()}
-        touched = list(pure.candidates_after(graph, stage_run.stage, end.state, waiting))
-        advance(connection, run, touched, now)
+    if stage_run.stage in graph.stages:
+        below = graph[stage_run.stage].down
+        stage_runs.lower_waiting(connection, run.number, below)
+        waiting = stage_runs.waiting(connection, run.number, below)
+        advance(connection, run, pure.candidates_after(graph, stage_run.stage, end.state, waiting), now)
+    else:  # a version without it: nothing waits for it any more, but the run may have waited for its end
+        advance(connection, run, (), now)
 
 
 def settle(connection: Connection, run: Run, now: datetime) -> list[str]:
@@ -257,7 +259,7 @@ def settle(connection: Connection, run: Run, now: datetime) -> list[str]:
     whose `waiting` was wrong come back.
     """
     graph = graph_of(connection, run.version)
-    rows = stage_runs.of_run(connection, run.number)
+    rows = stage_runs.outline(connection, run.number)
     wrong = stage_runs.recount(connection, graph, rows)
     states = stage_runs.states(rows)
     if run.state in RUN_ENDS and any(state not in STAGE_ENDS for state in states.values()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, and_, func, or_, select
@@ -131,6 +132,7 @@ def _joined(query: Select[Any]) -> Select[Any]:
     )
 
 
+@cache
 def _running_of_dag() -> ScalarSelect[int]:
     """How many attempts of the candidate's DAG run now."""
     attempt, stage, run = attempts.alias(), stage_runs.alias(), runs.alias()

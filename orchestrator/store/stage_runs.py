@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -36,7 +36,25 @@ def of_run(connection: Connection, run: int) -> dict[str, StageRun]:
     return {row.stage: row for row in rows if row.state != StageState.REMOVED}
 
 
-def states(rows: dict[str, StageRun]) -> dict[str, StageState]:
+class Outline(NamedTuple):
+    """As much of a stage run as advancing needs: a whole run's are read at each end of a stage."""
+
+    id: int
+    stage: str
+    state: StageState
+    waiting: int
+    started_at: datetime | None
+
+
+def outline(connection: Connection, run: int) -> dict[str, Outline]:
+    """The stage runs of a run by stage, removed ones left out."""
+    columns = [stage_runs.c[name] for name in Outline._fields]
+    live = stage_runs.c.state != StageState.REMOVED
+    rows = connection.execute(select(*columns).where(stage_runs.c.run == run, live).order_by(stage_runs.c.id))
+    return {row.stage: Outline(*row) for row in rows}
+
+
+def states(rows: Mapping[str, Outline]) -> dict[str, StageState]:
     """The state of each stage."""
     return {stage: row.state for stage, row in rows.items()}
 
@@ -91,11 +109,22 @@ def lower_waiting(connection: Connection, run: int, stages: Collection[str]) -> 
         )
 
 
-def recount(connection: Connection, graph: StageGraph, rows: dict[str, StageRun]) -> list[str]:
+def waiting(connection: Connection, run: int, stages: Collection[str]) -> dict[str, int]:
+    """How many upstreams each of these stages still waits for."""
+    if not stages:
+        return {}
+    query = select(stage_runs.c.stage, stage_runs.c.waiting).where(
+        stage_runs.c.run == run, stage_runs.c.stage.in_(stages), stage_runs.c.state != StageState.REMOVED
+    )
+    return {row.stage: row.waiting for row in connection.execute(query)}
+
+
+def recount(connection: Connection, graph: StageGraph, rows: Mapping[str, Outline]) -> list[str]:
     """Set every `waiting` to what the states say; the stages in which it was wrong."""
     wrong = []
+    known = states(rows)
     for stage, row in rows.items():
-        counted = waiting_of(graph, states(rows), stage)
+        counted = waiting_of(graph, known, stage)
         if counted != row.waiting:
             change(connection, row.id, waiting=counted)
             wrong.append(stage)

@@ -191,7 +191,7 @@ def test_any_run_ends_and_its_counts_hold_at_every_step(
                 break
             outcome = chance.choice(outcomes) if chance.random() < 0.5 else Outcome.SUCCESS
             lifecycle.finish(connection, claimed.attempt, outcome, now=now)
-            rows = stage_runs.of_run(connection, run)
+            rows = stage_runs.outline(connection, run)
             states = stage_runs.states(rows)
             assert {s: row.waiting for s, row in rows.items()} == {
                 s: waiting_of(stages, states, s) for s in rows
