@@ -12,6 +12,7 @@ from orchestrator.engine.signals import Signals
 from orchestrator.sdk.registry import Registry
 from orchestrator.settings import Settings, create_home, load
 from orchestrator.store.database import Database, open_database
+from orchestrator.telemetry.logs import configure
 from orchestrator.worker.inline import InlineWorker
 
 
@@ -44,6 +45,7 @@ class App:
 
 def build(settings: Settings, registry: Registry | None = None) -> App:
     """Open the store (creating home and database where they are absent) and put the rest on it."""
+    configure(settings.log.level)
     clock = SystemClock()
     create_home(settings.home)
     registry = registry or Registry()
