@@ -29,7 +29,7 @@ class _Terminal(logging.Handler):
         if self._formatter is None:
             self._formatter = _formatter()
         try:
-            print(self._formatter.format(record), file=sys.stderr, flush=True)
+            sys.stderr.write(self._formatter.format(record) + "\n")
         except Exception:
             self.handleError(record)
 
