@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.sdk.context import Context, Reject
@@ -11,22 +11,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def failing(rows: int, fails: Callable[[int, int], str]) -> list[tuple[int, str]]:
-    """The rows that fail alone, with why, by halving: `fails(start, stop)` tells of a range.
+def failing(rows: int, fails: Callable[[int, int], str]) -> Iterator[tuple[int, str]]:
+    """The rows that fail alone, in order, with why, by halving: `fails(start, stop)` tells of a range.
 
-    Costs about `2 * log2(rows)` calls a failing row.
+    Costs about `2 * log2(rows)` calls a failing row; each row is given as soon as it is found.
     """
-    found: list[tuple[int, str]] = []
     ranges = [(0, rows)]
     while ranges:
         start, stop = ranges.pop()
         reason = fails(start, stop) if start < stop else ""
         if reason and stop - start == 1:
-            found.append((start, reason))
+            yield start, reason
         elif reason:
             middle = (start + stop) // 2
             ranges += [(middle, stop), (start, middle)]
-    return found
 
 
 def reject_row(context: Context, batch: pa.RecordBatch, row: int, reason: str, code: str) -> None:

@@ -181,11 +181,10 @@ def _cast(array: pa.Array[Any], field: pa.Field[Any], bad: dict[int, str]) -> pa
             return f"column {field.name!r}: {array[start].as_py()!r} is no {type_name(field.type)}"
         return ""
 
-    found = failing(len(array), fails)
-    for row, reason in found:
+    found = dict(failing(len(array), fails))
+    for row, reason in found.items():
         bad.setdefault(row, reason)
-    failed = {row for row, _ in found}
-    mask = pa.array([row not in failed for row in range(len(array))])
+    mask = pa.array([row not in found for row in range(len(array))])
     kept: Any = pc.if_else(mask, array, pa.scalar(None, array.type))
     made: pa.Array[Any] = pc.cast(kept, field.type)
     return made
