@@ -151,7 +151,14 @@ def pump(
         tokens, final = yield from seal(world, work, known, pipeline, number, pace)
         yield from settle_before_decision(world, work, known, open_epoch)
         decision = Decision(
-            number, start, position_at_barrier(pipeline), pipeline.state, pipeline.counters, tokens, final, version
+            number,
+            start,
+            position_at_barrier(pipeline),
+            pipeline.state,
+            pipeline.counters,
+            tokens,
+            final,
+            version,
         )
         epoch = yield from decide_and_apply(world, work, known, decision, pace)
         version, number = epoch.cursor_written, number + 1

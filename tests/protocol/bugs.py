@@ -12,10 +12,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import attempt as model
-from . import files, names, outputs, sql, store, verbs
+from . import names, outputs, sql, store, verbs
 from .attempt import Pace, Pipeline, Surroundings
 from .outputs import File, Row, Work
-from .store import Attempt, AttemptFailed, Checkpoint, Cursor, Decision, Epoch, StageRun, Store, Token
+from .store import (
+    Attempt,
+    AttemptFailed,
+    Checkpoint,
+    Cursor,
+    Decision,
+    Epoch,
+    Refused,
+    StageRun,
+    Store,
+    Token,
+)
 
 Replacement = tuple[Any, str, Callable[..., Any]]
 
@@ -103,9 +114,7 @@ def decide_then_apply_all(
     return epoch
 
 
-def content_from_memory(
-    files: dict[str, File], work: Work, node: str, epoch: int, token: Token
-) -> list[Row]:
+def content_from_memory(files: dict[str, File], work: Work, node: str, epoch: int, token: Token) -> list[Row]:
     return work.memory.get((node, epoch), [])
 
 
@@ -156,7 +165,7 @@ def give_up_in_store_only(output: outputs.Output, work: Work, epoch: Epoch) -> I
 def resume_half_abandoned(store: Store, run: str) -> None:
     stage = store.stages[run]
     if stage.state not in ("failed", "cancelled"):
-        raise verbs.Refused("nothing to resume")
+        raise Refused("nothing to resume")
     stage.failures = stage.losses = 0
     stage.abandoning = None
     store.insert_attempt(run)
@@ -236,14 +245,23 @@ LISTED = (
         ),
     ),
     Bug("content from memory", "2.5", ((sql, "content", content_from_memory),)),
-    Bug("staged names without the attempt", "1.6", ((names, "staged", staged_without_attempt),), scenario="zombie"),
+    Bug(
+        "staged names without the attempt",
+        "1.6",
+        ((names, "staged", staged_without_attempt),),
+        scenario="zombie",
+    ),
     Bug(
         "a replaced target without its lock",
         "7.4",
         ((sql.TableOutput, "lock_target", no_lock),),
         targets=("overwrite",),
     ),
-    Bug("last decided epoch not applied on restore", "3.6", ((model, "apply_last_decided", forget_last_decided),)),
+    Bug(
+        "last decided epoch not applied on restore",
+        "3.6",
+        ((model, "apply_last_decided", forget_last_decided),),
+    ),
     Bug("staging removed by prefix", "3.3", ((names, "of_epochs_up_to", staged_by_prefix),), verbs=CLEARS),
     Bug(
         "removal at the end without its bound",
@@ -251,11 +269,16 @@ LISTED = (
         ((names, "of_attempts_up_to", staged_without_bound),),
         scenario="cleared",
     ),
-    Bug("position saved before the batch is out", "2.2", ((model, "position_at_barrier", position_of_reader),)),
+    Bug(
+        "position saved before the batch is out", "2.2", ((model, "position_at_barrier", position_of_reader),)
+    ),
     Bug("counters outside the epoch", "2.2", ((model, "counters_to_restore", counters_of_progress),)),
     Bug("a store write without its guard", "1.3", ((store, "guard", no_guard),), verbs=CLEARS),
     Bug(
-        "cursor read again after a decision", "6.2", ((store, "carried_version", version_read_again),), dag_scoped=True
+        "cursor read again after a decision",
+        "6.2",
+        ((store, "carried_version", version_read_again),),
+        dag_scoped=True,
     ),
     Bug(
         "cursor read before it is applied",
@@ -264,13 +287,29 @@ LISTED = (
         targets=("upsert",),
         dag_scoped=True,
     ),
-    Bug("abandon without the ledger", "3", ((model, "give_up_in", give_up_in_store_only),), scenario="abandoned"),
+    Bug(
+        "abandon without the ledger",
+        "3",
+        ((model, "give_up_in", give_up_in_store_only),),
+        scenario="abandoned",
+    ),
 )
 """Every bug that rule 14 lists for the data."""
 
 FURTHER = (
-    Bug("abandon without its parts", "3", ((model, "give_up_in", give_up_in_store_only),), ("folder",), scenario="abandoned"),
-    Bug("an abandon given up half-way", "3", ((verbs, "resume", resume_half_abandoned),), scenario="abandon_killed"),
+    Bug(
+        "abandon without its parts",
+        "3",
+        ((model, "give_up_in", give_up_in_store_only),),
+        ("folder",),
+        scenario="abandoned",
+    ),
+    Bug(
+        "an abandon given up half-way",
+        "3",
+        ((verbs, "resume", resume_half_abandoned),),
+        scenario="abandon_killed",
+    ),
     Bug(
         "a refused epoch given up in the store alone",
         "4.3",
@@ -285,8 +324,15 @@ FURTHER = (
         ("append", "upsert"),
         verbs=ABANDONS,
     ),
-    Bug("an end that leaves a decided epoch behind", "3", ((verbs, "conclude", end_unresolved),), verbs=CLEARS),
-    Bug("the cursor moved without comparing", "6.2", ((store, "move_cursor", move_without_compare),), dag_scoped=True),
+    Bug(
+        "an end that leaves a decided epoch behind", "3", ((verbs, "conclude", end_unresolved),), verbs=CLEARS
+    ),
+    Bug(
+        "the cursor moved without comparing",
+        "6.2",
+        ((store, "move_cursor", move_without_compare),),
+        dag_scoped=True,
+    ),
     Bug(
         "the cursor moved before the file is published",
         "6.4",
@@ -295,6 +341,12 @@ FURTHER = (
         True,
         scenario="two_runs",
     ),
-    Bug("pruned beside a live attempt", "1.7", ((verbs, "may_prune", verbs.has_settled),), verbs=("prune",), zombies=2),
+    Bug(
+        "pruned beside a live attempt",
+        "1.7",
+        ((verbs, "may_prune", verbs.has_settled),),
+        verbs=("prune",),
+        zombies=2,
+    ),
 )
 """Rules beyond that list."""

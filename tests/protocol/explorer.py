@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 from .attempt import Pace
 from .invariants import Violation, require
@@ -90,23 +91,25 @@ def rescue(world: World, run: str) -> bool:
 def actions(world: World, verbs: tuple[str, ...], zombies: int) -> Iterator[tuple[int, Action]]:
     """Everything that can happen next, with its weight."""
     for number, life in world.lives.items():
-        yield 12, lambda number=number: world.step(number)
-        yield 1, lambda number=number: world.kill(number)
+        yield 12, partial(world.step, number)
+        yield 1, partial(world.kill, number)
         if life.waiting or any(s.attempt == number for table in world.tables() for s in table.sessions):
-            yield 1, lambda number=number: world.cut(number)
+            yield 1, partial(world.cut, number)
         if life.attempt.state == "running" and len(world.zombies()) < zombies:
-            yield 2, lambda number=number: world.take_away(number)
+            yield 2, partial(world.take_away, number)
     for number in world.unnoticed():
-        yield 6, lambda number=number: world.take_away(number)
+        yield 6, partial(world.take_away, number)
     for attempt in world.queued():
         for host in (0, 1):
-            yield 4, lambda number=attempt.id, host=host: world.claim(number, pace_of(number), host)
+            yield 4, partial(world.claim, attempt.id, pace_of(attempt.id), host)
     for run in world.store.stages:
         for verb in verbs:
-            yield 1, lambda verb=verb, run=run: world.verb(verb, run)
+            yield 1, partial(world.verb, verb, run)
 
 
-def wander(world: World, seed: int, *, steps: int = 60, verbs: tuple[str, ...] = (), zombies: int = 1) -> None:
+def wander(
+    world: World, seed: int, *, steps: int = 60, verbs: tuple[str, ...] = (), zombies: int = 1
+) -> None:
     """A random history, then a good end. Whoever moves tends to go on: races need one that stands still."""
     chance = random.Random(seed)
     mover: int | None = None

@@ -73,7 +73,7 @@ class FolderOutput(FileOutput):
             yield "file.renamed"
 
     def finish(self, work: Work) -> None:
-        """Rules 7.3 and 6.5: this writer's parts of earlier lives, by exact names; what a cursor passed stays."""
+        """Rules 7.3 and 6.5: this writer's parts of earlier lives go; what a cursor passed stays."""
         if work.dag_scoped:
             return
         for number in range(1, work.attempt.base + 1):
@@ -98,7 +98,12 @@ class SingleFileOutput(FileOutput):
         self.file: File | None = None
 
     def check(self, work: Work, checkpoint: Checkpoint) -> None:
-        if self.error_if_exists and not checkpoint.epochs and self.file is not None and work.attempt.only is None:
+        if (
+            self.error_if_exists
+            and not checkpoint.epochs
+            and self.file is not None
+            and work.attempt.only is None
+        ):
             raise TargetExists(self.node)
 
     def apply(self, work: Work, checkpoint: Checkpoint, epoch: Epoch) -> Iterator[str]:

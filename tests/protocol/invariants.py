@@ -84,10 +84,12 @@ def check_whole(world: World, output: Output) -> None:
     runs = {row.run for row in rows}
     require(len(runs) == 1, "a replaced target holds one run's rows", output.node, runs)
     run = rows[0].run
-    indexes = [row.index for row in rows]
+    indexes = [row.place for row in rows]
     finals = {key: e for key, e in world.store.history.items() if key[0] == run and e.decision.final}
     require(bool(finals), "nothing is published before its final epoch is decided", output.node)
-    kept = [key for key, e in finals.items() if e.state != "abandoned" or world.memory.given_up[output.node, key]]
+    kept = [
+        key for key, e in finals.items() if e.state != "abandoned" or world.memory.given_up[output.node, key]
+    ]
     require(bool(kept), "what was given up never appears", output.node, run)
     first = first_row(world, run, indexes)
     ends = {epoch.decision.position for epoch in finals.values()}
@@ -101,7 +103,7 @@ def check_whole(world: World, output: Output) -> None:
 
 
 def first_row(world: World, run: str, indexes: list[int]) -> int:
-    """Where a complete content starts: at the first row, or where another run's final epoch moved the cursor."""
+    """Where a complete content starts: at row 0, or where another run's final epoch moved the cursor."""
     if not world.dag_scoped:
         return 0
     finals = [e.decision for key, e in world.store.history.items() if key[0] != run and e.decision.final]
@@ -110,14 +112,14 @@ def first_row(world: World, run: str, indexes: list[int]) -> int:
 
 def check_numbers(world: World, output: Output, rows: list[Row]) -> None:
     """The stateful processor numbers the rows of a run: a state that was lost or doubled shows."""
-    wrong = [row for row in rows if row.number != row.index + 1]
+    wrong = [row for row in rows if row.number != row.place + 1]
     require(world.dag_scoped or not wrong, "states are restored with the positions", output.node, wrong)
 
 
 def by_epoch(rows: list[Row]) -> dict[EpochKey, list[int]]:
     found: dict[EpochKey, list[int]] = defaultdict(list)
     for row in rows:
-        found[row.run, row.epoch, row.attempt].append(row.index)
+        found[row.run, row.epoch, row.attempt].append(row.place)
     return found
 
 
@@ -132,7 +134,9 @@ def check_parts(world: World, output: Output) -> None:
         require(epoch is not None, "nothing is published before it is decided", output.node, key)
         assert epoch is not None
         if epoch.state == "abandoned":
-            require(world.memory.given_up[output.node, key], "what was given up never appears", output.node, key)
+            require(
+                world.memory.given_up[output.node, key], "what was given up never appears", output.node, key
+            )
         decided = list(range(epoch.decision.start, epoch.decision.position))
         whole = set(indexes) <= set(decided) if upsert else sorted(indexes) == decided
         require(whole, "an epoch appears as it was decided, whole", output.node, key, indexes, decided)
@@ -143,14 +147,16 @@ def check_parts(world: World, output: Output) -> None:
 def check_nothing_twice(world: World, output: Output, rows: list[Row]) -> None:
     """Readers never see a row twice, but for what a clear was allowed to repeat."""
     if world.dag_scoped:
-        twice = [index for index, times in Counter(row.index for row in rows).items() if times > 1]
+        twice = [index for index, times in Counter(row.place for row in rows).items() if times > 1]
         require(not twice, "no row is seen twice", output.node, twice)
         return
     for run, stage in world.store.stages.items():
         mine = [row for row in rows if row.run == run]
-        if not stage.base and len({row.index for row in mine}) == len(mine):
+        if not stage.base and len({row.place for row in mine}) == len(mine):
             continue
-        twice = [i for i, times in Counter(r.index for r in mine if r.epoch > stage.base).items() if times > 1]
+        twice = [
+            i for i, times in Counter(r.place for r in mine if r.epoch > stage.base).items() if times > 1
+        ]
         require(not twice, "no row is seen twice", output.node, run, twice)
         late = {row for row in mine if row.epoch <= stage.base} - world.memory.carried[run, output.node]
         require(not late, "nothing of an earlier life comes late", output.node, late)
@@ -183,8 +189,14 @@ def check_target_at_success(world: World, stage: StageRun, output: Output) -> No
         check_upsert(world, stage, output)
         return
     mine = [row for row in rows if row.run == run]
-    seen = {(row.epoch, row.attempt, row.index) for row in mine if row.epoch > stage.base}
-    require(seen == expected_rows(world, stage, output), "nothing is lost, nothing doubled", output.node, run, mine)
+    seen = {(row.epoch, row.attempt, row.place) for row in mine if row.epoch > stage.base}
+    require(
+        seen == expected_rows(world, stage, output),
+        "nothing is lost, nothing doubled",
+        output.node,
+        run,
+        mine,
+    )
     old = {row for row in mine if row.epoch <= stage.base}
     stays = isinstance(output, TableOutput) or world.dag_scoped
     carried = world.memory.carried[run, output.node] if stays else set()
@@ -210,7 +222,7 @@ def check_upsert(world: World, stage: StageRun, output: Output) -> None:
     for key, index in last.items():
         require(key in present, "nothing is lost: the key is there", output.node, key)
         row = present[key]
-        fresh = row.index >= index if world.dag_scoped else row.run != stage.run or row.index == index
+        fresh = row.place >= index if world.dag_scoped else row.run != stage.run or row.place == index
         require(fresh, "an upsert never goes back", output.node, row, index)
 
 

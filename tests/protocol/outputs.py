@@ -11,10 +11,10 @@ from .store import Attempt, AttemptFailed, Checkpoint, Epoch, Token
 
 
 class Row(NamedTuple):
-    """A row, with the epoch and the attempt that sealed it: a label for the invariants, no target reads it."""
+    """A row by its place in the source. `epoch` and `attempt` sealed it: labels that no target reads."""
 
     run: str
-    index: int
+    place: int
     number: int
     epoch: int
     attempt: int
@@ -22,7 +22,7 @@ class Row(NamedTuple):
     @property
     def key(self) -> int:
         """The key of an upsert: two rows of every run share one."""
-        return self.index // 2
+        return self.place // 2
 
 
 @dataclass

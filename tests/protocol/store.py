@@ -225,10 +225,8 @@ def read_checkpoint(store: Store, attempt_id: int) -> Checkpoint:
     attempt = store.attempts[attempt_id]
     stage = store.stages[attempt.run]
     decided = stage.since_base()
-    if decided:
-        start = decided[-1].decision.position
-    else:
-        start = attempt.cursor.value if attempt.cursor else 0
+    at_claim = attempt.cursor.value if attempt.cursor else 0
+    start = decided[-1].decision.position if decided else at_claim
     version = carried_version(store, attempt, decided[-1] if decided else None)
     return Checkpoint(decided, stage.unapplied(), next_number(stage), start, version)
 
@@ -272,7 +270,7 @@ def move_cursor(store: Store, run: str, decision: Decision) -> int | None:
 
 
 def asked_to_stop(store: Store, run: str) -> bool:
-    """Rule 8.8: whether a verb waits for the stage's attempt to end. A hint, no fence: a zombie reads it too."""
+    """Rule 8.8: whether a verb waits for the attempt to end. A hint, no fence: a zombie reads it too."""
     return run in store.stages and store.stages[run].stop_as is not None
 
 

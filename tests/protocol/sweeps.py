@@ -254,13 +254,16 @@ SCENARIOS: dict[str, Scenario] = {
 def sweep(make: Callable[[], World], scenario: Scenario) -> Iterator[World]:
     """Every pair of steps, each in a world of its own that came to a good end."""
     for i in count():
+        reached = (False, False)
         for j in count():
             world = make()
             try:
                 reached = scenario(world, i, j)
                 settle(world)
             except Violation as broken:
-                raise Violation(f"{broken}\n  stopped at {i} and {j}:\n    " + "\n    ".join(world.trace)) from None
+                raise Violation(
+                    f"{broken}\n  stopped at {i} and {j}:\n    " + "\n    ".join(world.trace)
+                ) from None
             yield world
             if not reached[1]:
                 break

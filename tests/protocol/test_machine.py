@@ -1,16 +1,24 @@
-"""The protocol as a state machine: two runs of one DAG, kills, zombies, lost answers and every verb, at any step."""
+"""The protocol as a state machine: two runs of one DAG, kills, zombies, lost answers, verbs, at any step."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from .attempt import Pace
+from .bugs import LISTED, Bug
 from .explorer import settle, wander
+from .invariants import Violation
 from .store import Refused
 from .world import RUNS, TARGETS, World
 
@@ -84,14 +92,25 @@ class Protocol(RuleBasedStateMachine):
 
 
 Protocol.TestCase.settings = settings(
-    max_examples=150,
+    max_examples=300,
     stateful_step_count=40,
     derandomize=True,
     database=None,
     deadline=None,
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestProtocol = Protocol.TestCase
+
+
+OBVIOUS = ("ledger keyed by DAG", "content from memory", "last decided epoch not applied on restore")
+
+
+@pytest.mark.parametrize("bug", [bug for bug in LISTED if bug.name in OBVIOUS], ids=lambda bug: bug.name)
+def test_the_machine_notices_a_rule_taken_away(bug: Bug) -> None:
+    """It can fail; that every bug is found is shown by the deterministic histories of test_bugs."""
+    quick = settings(Protocol.TestCase.settings, phases=[Phase.generate], report_multiple_bugs=False)
+    with bug.seeded(), pytest.raises(Violation):
+        run_state_machine_as_test(Protocol, settings=quick)
 
 
 @pytest.mark.parametrize(("targets", "dag_scoped"), MIXES, ids=str)

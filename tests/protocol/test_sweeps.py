@@ -18,7 +18,12 @@ WORLDS: dict[str, list[tuple[str, ...]]] = {
     "two_runs": [("append",), ("overwrite",), ("folder",), ("joined",), ("grown_if_absent",)],
     "overtaken": [("overwrite",), ("upsert",), ("joined_if_absent",), ("append", "grown_if_absent")],
     "abandoned": [*((kind,) for kind in ONE), ("grown_if_absent",), PAIR, ("append", "joined_if_absent")],
-    "abandon_killed": [*((kind,) for kind in ONE), ("joined_if_absent",), PAIR, ("append", "joined_if_absent")],
+    "abandon_killed": [
+        *((kind,) for kind in ONE),
+        ("joined_if_absent",),
+        PAIR,
+        ("append", "joined_if_absent"),
+    ],
     "forgotten": [(kind,) for kind in ONE],
     "freed": [("grown_if_absent",), ("joined_if_absent",)],
 }

@@ -12,11 +12,12 @@ MAX_LOSSES = 3
 ENDS = ("success", "failed", "cancelled")
 
 
-def end(store: Store, attempt_id: int, outcome: str, *, retry: bool = True, give_up: int | None = None) -> None:
+def end(
+    store: Store, attempt_id: int, outcome: str, *, retry: bool = True, give_up: int | None = None
+) -> None:
     """The attempt reports its own end; `give_up` names an epoch that can never be applied (rule 4.3)."""
 
     def write() -> None:
-        stage = store.stages[store.attempts[attempt_id].run]
         if give_up is not None:
             refuse_epoch(store, store.attempts[attempt_id], give_up)
         else:
@@ -53,7 +54,12 @@ def finish_attempt(store: Store, attempt: Attempt, outcome: str, retry: bool) ->
         _end_abandon(store, stage, outcome)
     elif outcome == "lost" and stage.losses <= MAX_LOSSES and (attempt.only or not stage.stop_as):
         store.insert_attempt(stage.run, attempt.only)
-    elif outcome == "failed" and retry and stage.failures <= MAX_FAILURES and not (attempt.only or stage.stop_as):
+    elif (
+        outcome == "failed"
+        and retry
+        and stage.failures <= MAX_FAILURES
+        and not (attempt.only or stage.stop_as)
+    ):
         store.insert_attempt(stage.run)
     else:
         conclude(store, stage, stage.stop_as or ("failed" if outcome == "lost" else outcome), attempt.only)

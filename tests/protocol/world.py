@@ -154,9 +154,9 @@ class World:
         if self.dag_scoped and any(output.whole for output in self.outputs):
             raise Refused("dag-scoped state, and an output that replaces as a whole")
         for output in self.outputs:
-            if isinstance(output, SingleFileOutput) and output.error_if_exists:
-                if any(row.run == run for row in output.visible()):
-                    raise Refused("this run published the file")
+            kept = isinstance(output, SingleFileOutput) and output.error_if_exists
+            if kept and any(row.run == run for row in output.visible()):
+                raise Refused("this run published the file")
 
     def prune(self, run: str, *, blind: bool = False) -> None:
         """Rule 1.7; `blind` does it although a process of the run may live, and may run its pre-SQL again."""
