@@ -11,6 +11,8 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 # Nothing here may come from, or end up in, the home of whoever types `make`.
 export FUSTGO_HOME := $(CURDIR)/.demo/home
+# Compiled modules are a third of a start; some environments switch them off.
+unexport PYTHONDONTWRITEBYTECODE
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links
@@ -79,6 +81,6 @@ $(INSTALLED): pyproject.toml requirements.lock dev.lock | $(BIN)/python
 		awk '/^uv==/ { found = 1 } found { print } found && !/\\$$/ { exit }' dev.lock > .venv/uv.lock; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .venv/uv.lock; \
 	fi
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes dev.lock
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes dev.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
