@@ -8,6 +8,7 @@ read, draw barriers, seal, decide, apply, until everything has ended and the fin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from orchestrator.clock import Clock
 from orchestrator.crash import crash_point
@@ -25,6 +26,7 @@ from orchestrator.runs.checkpoint import Checkpoint, Decision, Token
 from orchestrator.runs.order import Order
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome
+from orchestrator.sdk.function import functions_of
 from orchestrator.sdk.registry import Registry
 
 PROGRESS_SECONDS = 0.1
@@ -47,7 +49,8 @@ def run_attempt(order: Order, port: StagePort, around: Surroundings) -> Report:
     Only what is no error of the stage is raised: interrupts, and bugs of our own.
     """
     try:
-        plan = plan_stage(order, around.registry)
+        with functions_of(Path(order.tree) if order.tree else None):
+            plan = plan_stage(order, around.registry)
         stage = Stage(order, plan, around.host, lambda: around.signals.cancelled)
         with stage.closing():
             return Attempt(stage, port, around).run()

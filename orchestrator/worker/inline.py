@@ -22,6 +22,7 @@ from orchestrator.runs.checkpoint import Checkpoint, Decision
 from orchestrator.runs.order import Order
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import RUN_ENDS, Outcome, StageState
+from orchestrator.sdk.function import functions_of
 from orchestrator.sdk.registry import Registry
 from orchestrator.store import dags, queue, runs, stage_runs, steps, verbs
 from orchestrator.store.artifacts import run_folder
@@ -118,7 +119,8 @@ class InlineWorker:
         crash_point("restore.killed")  # a held run's earlier process is dead, or the claim was refused
         signals = Signals() if claimed.only is not None else self.signals
         try:
-            order = self._order(claimed, tree)
+            with functions_of(tree):
+                order = self._order(claimed, tree)
             around = Surroundings(self.registry, self.clock, host(), signals)
             report = run_attempt(order, InlinePort(self.database, claimed, signals, watcher), around)
         except FustgoError as error:
