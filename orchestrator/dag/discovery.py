@@ -72,12 +72,12 @@ def load_one(
 def _read(path: Path) -> str:
     if path.suffix not in SUFFIXES:
         raise UsageError(f"{path} is no DAG file", hint=f"its name must end in {', '.join(SUFFIXES)}")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder", hint="name one DAG file in it")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}", hint=_neighbours(path)) from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder", hint="name one DAG file in it") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

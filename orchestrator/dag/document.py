@@ -123,7 +123,7 @@ def _names(written: Any, path: Path, marks: Marks) -> Iterator[tuple[str, Place]
         if isinstance(entry, str):
             yield entry, marks.at(where)
         else:
-            marks.add(where, "should be the id of a node", value=shown(entry))
+            marks.add(where, f"{path[2]!r} should name a node", value=shown(entry))
 
 
 def _mark(edge: Edge, place: Place, marks: Marks) -> Edge:
@@ -150,7 +150,7 @@ def _short(header: dict[str, Any], document: Mapping[str, Any], marks: Marks) ->
                 marks.add((*path, key), f"{key!r} in the short form, which is linear", hint="write `nodes`")
         if entry.get("kind") not in (None, kind):
             marks.add((*path, "kind"), f"{_said(path)} is a node of kind {kind}", value=shown(entry["kind"]))
-        node = _node({"id": _default_id(entry, kind, taken), **entry, "kind": kind}, path, marks)
+        node = _node({**entry, "id": entry.get("id") or _default_id(entry, kind, taken), "kind": kind}, path, marks)
         _move(marks, path, ("nodes", len(nodes)))
         if nodes:
             edge = Edge.stream(str(nodes[-1].id), str(node.id))

@@ -62,6 +62,7 @@ def _operator_class(node: Node, path: Path, marks: Marks, registry: Registry) ->
 
 def _wrong_kind(node: Node, kinds: list[Kind], path: Path, marks: Marks) -> Problem:
     words = " and ".join(map(str, kinds))
+    place: Path = (*path, "kind") if (*path, "kind") in marks.places else (*path, "type")
     if not node.kind:
         return marks.problem(
             path,
@@ -69,10 +70,8 @@ def _wrong_kind(node: Node, kinds: list[Kind], path: Path, marks: Marks) -> Prob
             hint=f"add `kind: {kinds[0]}`",
         )
     if node.kind == Kind.ACTION:
-        return marks.problem((*path, "kind"), later.refusal(f"action {node.type!r}", "actions"))
-    return marks.problem(
-        (*path, "kind"), f"{node.type!r} is no {node.kind}", hint=f"it is {words}", value=node.kind
-    )
+        return marks.problem(place, later.refusal(f"action {node.type!r}", "actions"))
+    return marks.problem(place, f"{node.type!r} is no {node.kind}", hint=f"it is {words}", value=node.kind)
 
 
 def id_problems(dag: Dag, marks: Marks) -> Iterator[Problem]:

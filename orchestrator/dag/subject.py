@@ -24,7 +24,10 @@ class Subject:
     @cached_property
     def indices(self) -> dict[str, int]:
         """The place of each node in declared order, the first where an id is given twice."""
-        return {node.id: index for index, node in reversed(list(enumerate(self.dag.nodes)))}
+        found: dict[str, int] = {}
+        for index, node in enumerate(self.dag.nodes):
+            found.setdefault(node.id, index)
+        return found
 
     @cached_property
     def nodes(self) -> dict[str, Node]:

@@ -30,6 +30,8 @@ _INF_NAN = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _CORE = "tag:yaml.org,2002:"
 # Two escapes of JSON that make one character; what stands behind an escaped backslash is no escape.
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+# What may stand in a JSON text as it is and must be escaped in YAML.
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _WRITTEN_TAG = re.compile(r"(?:&\S+\s+)?!")
 _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,), "float": (int, float), "bool": (bool,), "null": (type(None),)
@@ -67,7 +69,8 @@ def read_json(text: str, file: str) -> tuple[Any, Marks]:
     except (ValueError, RecursionError) as error:
         raise Problems([Problem(file, 0, 0, f"not JSON: {error}")]) from None
     # JSON allows tabs between values where YAML does not; inside a JSON text they are always escaped.
-    return read_yaml(_SURROGATES.sub(_joined, text.replace("\t", " ")), file)
+    text = _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text.replace("\t", " "))
+    return read_yaml(_SURROGATES.sub(_joined, text), file)
 
 
 def _joined(pair: re.Match[str]) -> str:
@@ -94,9 +97,9 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str) -> Proble
     written = lines[line - 1] if 0 < line <= len(lines) else ""
     before = error.context_mark.line if error.context_mark is not None else line - 1
     around = "\n".join(lines[before:line])
-    return Problem(
-        file, line, column, f"not YAML: {error.problem or error.context}", _hint(written, around, column)
-    )
+    words = [error.context, error.problem] if (error.problem or "but").startswith("but") else [error.problem]
+    said = ", ".join(word for word in words if word)
+    return Problem(file, line, column, f"not YAML: {said}", _hint(written, around, column))
 
 
 def _hint(written: str, around: str, column: int) -> str:
@@ -205,7 +208,9 @@ def core_value(text: str) -> Any:
         return None
     if _BOOL.fullmatch(text):
         return text.lower() == "true"
-    if _INT.fullmatch(text) and len(text) <= 100:
+    if _INT.fullmatch(text):
+        if len(text) > 100:  # no number that anything here can mean, and slow to read
+            return text
         return int(text.removeprefix("0o").removeprefix("0x"), {"0o": 8, "0x": 16}.get(text[:2], 10))
     if _FLOAT.fullmatch(text):
         return float(text)

@@ -11,7 +11,7 @@ Fields that every node has (`retries`, `pool`, ...) stand here; an operator may 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -105,7 +105,7 @@ class Operator(BaseModel, ports.Joining):
     )
     readers: int | None = Field(default=None, ge=1, exclude=True, description="Parallel readers of an input.")
     splits: int | None = Field(default=None, ge=1, exclude=True, description="Mapped stage runs of an input.")
-    drop: tuple[str, ...] = Field(
+    drop: Sequence[str] = Field(
         default=(), exclude=True, description="Output ports whose rows are counted and dropped."
     )
     doc_md: str | None = Field(default=None, exclude=True, description="What the node is for, in Markdown.")

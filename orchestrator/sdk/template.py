@@ -90,8 +90,8 @@ def uses(text: str) -> list[Use]:
 
     try:
         tree = environment().parse(text)
-        free = meta.find_undeclared_variables(tree)
         _check_filters(tree)
+        free = meta.find_undeclared_variables(tree)
     except TemplateSyntaxError as error:
         raise TemplateProblem(
             f"the template cannot be read: {error.message}", hint="write it like {{ ds }}"

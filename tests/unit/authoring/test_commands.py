@@ -1,0 +1,119 @@
+"""`fustgo dags show`, `schema` and `plugins`: what they print and how they end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from orchestrator.cli.main import main
+from orchestrator.dag.discovery import load_one
+from orchestrator.sdk.registry import Registry
+
+PIPELINES = Path(__file__).parent / "pipelines"
+
+
+def test_show_prints_header_nodes_edges_and_stages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dags", "show", str(PIPELINES / "fan_out.yaml")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "scores"
+    shown = {line.split()[0]: line.split()[1:] for line in lines if line.strip()}
+    assert shown["timezone"] == ["Europe/Berlin"]
+    assert shown["load/best"] == ["csv", "output", "people"] or "  load/best before again" in lines
+    assert "  people.rejects >> refused" in lines
+    assert "  route.high >> load/table" in lines
+    assert "  critical path  people > again" in lines
+
+
+def test_show_yaml_prints_the_full_form(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["dags", "show", "--yaml", str(PIPELINES / "linear.py")]) == 0
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(capsys.readouterr().out, encoding="utf-8")
+    registry = Registry()
+    original = load_one(PIPELINES / "linear.yaml", registry=registry)
+    assert load_one(printed, registry=registry).dag == original.dag
+
+
+def test_show_tells_all_problems_of_all_dags_and_ends_with_2(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "two.py"
+    file.write_text(
+        "from orchestrator import DAG\n"
+        "from operators import Discard, Generate\n"
+        'with DAG("one"):\n'
+        '    Generate("a", row=1)\n'
+        'with DAG("two"):\n'
+        '    Discard("b")\n'
+    )
+    assert main(["dags", "show", str(file)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"{file}:4:23: generate input 'a' has no field 'row' (found 1)" in captured.err
+    assert "did you mean 'rows'?" in captured.err
+    assert f"{file}:6:5: output 'b' has no input" in captured.err
+
+
+@pytest.mark.parametrize("argument", ["missing.yaml", "folder", "notes.txt"])
+def test_show_of_what_is_no_dag_file_ends_with_2(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, argument: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    assert main(["dags", "show", str(tmp_path / argument)]) == 2
+    assert capsys.readouterr().err.startswith(
+        f"error: {'there is no file ' if argument == 'missing.yaml' else ''}"
+    )
+
+
+def test_schema_is_printed_and_accepts_the_pipelines(capsys: pytest.CaptureFixture[str]) -> None:
+    from orchestrator.dag.yaml_reader import read_yaml
+
+    assert main(["schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for file in sorted(PIPELINES.glob("*.yaml")):
+        document, _ = read_yaml(file.read_text(encoding="utf-8"), file.name)
+        jsonschema.Draft202012Validator(schema).validate(document)
+
+
+def test_plugins_are_listed_with_what_they_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "list"]) == 0
+    out = capsys.readouterr().out
+    rows = [line.split()[:2] for line in out.splitlines()]
+    for row in (["filter", "processor"], ["csv", "input"], ["csv", "output"], ["python", "processor"]):
+        assert row in rows
+
+
+def test_a_plugin_is_shown_with_its_fields_and_promises(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "show", "filter"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("filter (processor)\n")
+    assert "condition" in out
+    assert "required" in out
+    assert "each row comes from one row, in order" in out
+
+
+def test_an_unknown_plugin_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "show", "filtr"]) == 2
+    assert "did you mean 'filter'?" in capsys.readouterr().err
+
+
+def test_a_plugin_that_cannot_be_imported_stops_nothing_else(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib.metadata import EntryPoint
+
+    from orchestrator.sdk import registry
+
+    broken = EntryPoint("brokn", "no_such_package.module", registry.GROUP)
+    sound = EntryPoint("discard", "operators.discard", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [broken, sound])
+    assert main(["plugins", "list"]) == 0
+    out = capsys.readouterr().out
+    assert "discard" in out
+    assert "brokn: cannot be used" in out
+    assert "ModuleNotFoundError" in out
+    assert main(["schema"]) == 0
+    assert "warning: operator 'brokn' is left out: ModuleNotFoundError" in capsys.readouterr().err
