@@ -289,7 +289,7 @@ LISTED = (
     ),
     Bug(
         "abandon without the ledger",
-        "3",
+        "3.9",
         ((model, "give_up_in", give_up_in_store_only),),
         scenario="abandoned",
     ),
@@ -299,14 +299,14 @@ LISTED = (
 FURTHER = (
     Bug(
         "abandon without its parts",
-        "3",
+        "3.9",
         ((model, "give_up_in", give_up_in_store_only),),
         ("folder",),
         scenario="abandoned",
     ),
     Bug(
         "an abandon given up half-way",
-        "3",
+        "3.9",
         ((verbs, "resume", resume_half_abandoned),),
         scenario="abandon_killed",
     ),
@@ -319,13 +319,16 @@ FURTHER = (
     ),
     Bug(
         "what was given up read again",
-        "3",
+        "3.9",
         ((store, "read_checkpoint", checkpoint_before_abandoned),),
         ("append", "upsert"),
         verbs=ABANDONS,
     ),
     Bug(
-        "an end that leaves a decided epoch behind", "3", ((verbs, "conclude", end_unresolved),), verbs=CLEARS
+        "an end that leaves a decided epoch behind",
+        "3.8",
+        ((verbs, "conclude", end_unresolved),),
+        verbs=CLEARS,
     ),
     Bug(
         "the cursor moved without comparing",

@@ -84,11 +84,7 @@ class FolderOutput(FileOutput):
 
 
 class SingleFileOutput(FileOutput):
-    """Rule 4.3: nothing before the final epoch, whose token is one whole file; then one rename.
-
-    The whole file has a name of its own, so that giving the final epoch up takes nothing that an
-    earlier one needs.
-    """
+    """Rule 4.3: nothing before the final epoch, whose token is one whole file; then one rename."""
 
     whole = True
 
@@ -124,7 +120,7 @@ class SingleFileOutput(FileOutput):
         yield "file.renamed"
 
     def give_up(self, work: Work, epoch: Epoch) -> Iterator[str]:
-        """Only a final epoch has something that a late attempt could publish."""
+        """Of another epoch a late attempt publishes nothing, and a resume needs the parts."""
         if epoch.decision.final:
             yield from super().give_up(work, epoch)
 
@@ -143,11 +139,7 @@ class GrowingFileOutput(SingleFileOutput):
             self.hidden[mine[0]] = File(self._decided_so_far(work, checkpoint), work.now())
         file = self.hidden[mine[0]]
         file.rows.extend(rows)
-        if not final:
-            return self.token(work, mine[0], len(file.rows))
-        whole = names.staged(writer, number, work.attempt.id, "whole")
-        self.hidden[whole] = file
-        return self.token(work, whole, len(file.rows))
+        return self.token(work, mine[0], len(file.rows))
 
     @staticmethod
     def _is_mine(name: str, writer: str, work: Work) -> bool:

@@ -225,6 +225,21 @@ def test_abandon_where_the_target_did_not_answer_a_clear_shuts_the_door() -> Non
     assert indexes(world) == []
 
 
+def test_abandon_keeps_the_parts_of_a_single_file_that_a_resume_needs() -> None:
+    world = World(("append", "grown"), runs=(FIRST,))
+    number = claim(world)
+    walk_to(world, number, "epoch.decided", passing=2)
+    world.verb("lose_holder", FIRST)
+    world.kill(number)
+    world.verb("abandon", FIRST)
+    run_out(world, claim(world))
+    world.verb("resume", FIRST)
+    run_out(world, claim(world))
+    assert (world.store.stages[FIRST].state, world.store.stages[FIRST].lives) == ("success", 1)
+    assert indexes(world) == [0, 2], "the table never had what was given up"
+    assert [row.place for row in world.outputs[1].visible()] == [0, 1, 2]
+
+
 def test_abandon_a_final_epoch_that_was_given_up_is_cleared_not_resumed() -> None:
     world = World(("grown",), runs=(FIRST,))
     number = claim(world)
