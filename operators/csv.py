@@ -195,6 +195,7 @@ class CsvEncoder(Encoder):
         import polars as pl
 
         frame: Any = pl.from_arrow(rows)
+        frame.columns = rows.schema.names  # polars makes up a name for an empty one
         if self._digits:
             # polars writes no offset of its own that others read, and takes one format for all columns
             frame = frame.with_columns(

@@ -1,8 +1,9 @@
 """CSV text to typed Arrow rows: polars parses a whole piece at once, and what it says is checked.
 
 polars alone is not enough: it fills short rows with nulls, joins `"a"b"c"` into one text and tells of
-the first misfit only. So a piece counts as parsed when its delimiters and quotes add up; any other is
-read record by record (`parse_exactly`), which gives the good rows and a reject for each bad one.
+the first misfit only. So a piece counts as parsed when its quotes are in order and its delimiters add
+up; any other is read record by record (`parse_exactly`), which gives the good rows and a reject for
+each bad one.
 
 Dates, times, timestamps and decimals are cast by Arrow, which takes ISO 8601 and exact numbers only;
 polars would guess the order of day and month from the first value and round decimals.
@@ -14,7 +15,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from operators.csv_records import Dialect, Record, records
 from orchestrator.sdk.context import Reject
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BLANKS = " \t"
 
 
 @dataclass(frozen=True)
@@ -56,23 +58,27 @@ class Parser:
         import polars as pl
         import pyarrow as pa
 
+        quoted = bool(self.dialect.quote) and self.dialect.quote in data
+        whole = _ended(data)
+        if (quoted and not self._is_in_shape(whole)) or self._has_lone_returns(whole):
+            return None
         try:
-            frame = self._frame(data, self._parsed_types)
-            if not self._adds_up(data, frame):
+            frame = self._frame(whole, self._parsed_types)
+            if self._has_short_rows(whole, frame, quoted=quoted):
                 return None
             rows = self._batch(frame)
         except (pl.exceptions.PolarsError, pa.ArrowInvalid):
             return None
-        quoted = self.dialect.quote and self.dialect.quote in data
         return Piece(rows, len(data), data.count(b"\n") if quoted else frame.height)
 
     def parse_exactly(self, data: bytes, line: int, *, final: bool) -> Piece:
         """The complete records of `data` one by one; `size` is 0 where not even the first is complete."""
+        data, length = _ended(data) if final else data, len(data)
         good: list[Record] = []
         rejects: list[Reject] = []
         size = lines = 0
         for record in records(data, self.dialect, line, final=final):
-            size = record.end
+            size = min(record.end, length)
             lines = record.line - line + data.count(b"\n", record.start, record.end)
             if record.blank and len(self.schema) > 1:
                 continue
@@ -116,33 +122,36 @@ class Parser:
             ignore_errors=lenient,
         )
 
-    def _adds_up(self, data: bytes, frame: pl.DataFrame) -> bool:
-        quotes = data.count(self.dialect.quote) if self.dialect.quote in data and self.dialect.quote else 0
-        texts = [name for name, kind in frame.schema.items() if kind == "String"] if quotes else []
-        return (not quotes or self._quotes_add_up(data, frame, texts, quotes)) and self._widths_add_up(
-            data, frame, texts
+    def _is_in_shape(self, data: bytes) -> bool:
+        """Whether each quote opens or closes a field, is doubled in one, or is plain text."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found = pc.match_substring_regex(pa.array([data], pa.binary()), self.dialect.shape)
+        return bool(found[0].as_py())
+
+    def _has_lone_returns(self, data: bytes) -> bool:
+        """Whether a field may be a CR alone, of which polars makes a null."""
+        return (
+            b"\r" in data
+            and data.count(b"\r") != data.count(b"\r\n")
+            and bool(self.dialect.quote)
+            and self.dialect.lone_return.search(data) is not None
         )
 
-    def _widths_add_up(self, data: bytes, frame: pl.DataFrame, texts: list[str]) -> bool:
-        """No row is short: polars gives those nulls at the end, and refuses long ones itself."""
+    def _has_short_rows(self, data: bytes, frame: pl.DataFrame, *, quoted: bool) -> bool:
+        """Whether delimiters are missing: polars gives short rows nulls, and refuses long ones itself."""
+        import polars as pl
+
         width = frame.width
         if width == 1 or not frame.to_series(width - 1).null_count():
-            return True
-        inside = _occurrences(frame, texts, _literal(self.dialect.delimiter))
-        return data.count(self.dialect.delimiter) - inside == frame.height * (width - 1)
-
-    def _quotes_add_up(self, data: bytes, frame: pl.DataFrame, texts: list[str], quotes: int) -> bool:
-        """Each quote opens or closes a field, or is one of two that stand for one.
-
-        The quotes that are left without those of values, two each, are two a quoted field. An opening one
-        stands behind a delimiter or line end, as do those in values that look like one, and the closing
-        one of a value that ends so.
-        """
-        quote, delimiter = self.dialect.quote, self.dialect.delimiter
-        opening = data.count(delimiter + quote) + data.count(b"\n" + quote) + data.startswith(quote)
-        inside = _occurrences(frame, texts, _literal(quote))
-        alike = _occurrences(frame, texts, rf"[\n{_literal(delimiter)}](?:{_literal(quote)}|$)")
-        return quotes - 2 * inside == 2 * (opening - alike)
+            return False
+        delimiter = self.dialect.delimiter
+        inside = 0
+        if quoted:
+            texts = pl.col(pl.String).str.count_matches(delimiter.decode(), literal=True)
+            inside = sum(frame.select(texts.sum()).row(0))
+        return data.count(delimiter) - inside < frame.height * (width - 1)
 
     def _batch(self, frame: pl.DataFrame) -> pa.RecordBatch:
         """The canonical rows; ArrowInvalid where a text is not of its column's type."""
@@ -187,7 +196,8 @@ class Parser:
             if parsed.schema.dtypes()[index] == pl.String():
                 rows = _uncastable(values, wanted.type)
             else:
-                missed = parsed.to_series(index).is_null() & values.is_not_null() & (values != "")
+                blanks = "" if parsed.schema.dtypes()[index] == pl.Boolean() else _BLANKS
+                missed = parsed.to_series(index).is_null() & (values.str.strip_chars(blanks) != "")
                 rows = missed.arg_true().to_list()
             for row in rows:
                 bad.setdefault(row, index)
@@ -232,34 +242,25 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 def _joined(kept: Iterable[Record], data: bytes) -> bytes:
-    text = b"".join(record.rewritten or data[record.start : record.end] for record in kept)
-    return text if not text or text.endswith(b"\n") else text + b"\n"
+    return b"".join(record.rewritten or data[record.start : record.end] for record in kept)
 
 
-def _literal(character: bytes) -> str:
-    return f"\\x{character[0]:02x}"
-
-
-def _occurrences(frame: pl.DataFrame, texts: list[str], pattern: str) -> int:
-    import polars as pl
-
-    if not texts:
-        return 0
-    counts = frame.select(pl.col(texts).str.count_matches(pattern).sum())
-    return sum(counts.row(0))
+def _ended(data: bytes) -> bytes:
+    """The bytes with a line end at their end, as a last line may lack."""
+    return data if data.endswith(b"\n") else data + b"\n"
 
 
 def _whole(column: pa.ChunkedArray[Any]) -> pa.Array[Any]:
     import pyarrow as pa
 
     if column.num_chunks == 1:
-        only: pa.Array[Any] = column.chunk(0)
-        return only
+        only: Any = column.chunk(0)  # the stubs call it chunked
+        return cast("pa.Array[Any]", only)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def _cast(column: pa.ChunkedArray[Any], wanted: pa.DataType) -> pa.ChunkedArray[Any]:
-    """A parsed column in its canonical type; an empty text is a null, but in a text column."""
+    """A parsed column in its canonical type; a text of blanks is a null, but in a text column."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -269,13 +270,25 @@ def _cast(column: pa.ChunkedArray[Any], wanted: pa.DataType) -> pa.ChunkedArray[
         return column.cast(wanted)
     column = column.cast(pa.string())
     try:
-        return column.cast(wanted)
+        return _read_as(column, wanted)
     except pa.ArrowInvalid:
-        blank = pc.equal(column, pa.scalar(""))
+        blank = pc.equal(pc.utf8_trim(column, _BLANKS), pa.scalar(""))
         if not pc.any(blank).as_py():
             raise
         given: pa.ChunkedArray[Any] = pc.if_else(blank, pa.scalar(None, pa.string()), column)
-        return given.cast(wanted)
+        return _read_as(given, wanted)
+
+
+def _read_as(texts: pa.ChunkedArray[Any], wanted: pa.DataType) -> pa.ChunkedArray[Any]:
+    """Texts cast by Arrow, which reads a time only as part of a timestamp."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_time(wanted):
+        return texts.cast(wanted)
+    join: Any = pc.binary_join_element_wise  # the stubs know no text among columns
+    moments: pa.ChunkedArray[Any] = join("1970-01-01T", texts, "")
+    return moments.cast(pa.timestamp("us")).cast(wanted)
 
 
 def _uncastable(values: pl.Series, wanted: pa.DataType) -> list[int]:

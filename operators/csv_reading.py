@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from orchestrator.sdk.context import Context
 
-PIECE_BYTES = 8 << 20
+PIECE_BYTES = 6 << 20
 EXACT_BYTES = 64 << 10
 LONGEST_RECORD = 64 << 20
 _NO_CSV = {
@@ -69,13 +69,18 @@ class CsvFile:
         """Whether the planned file ends there."""
         return offset >= self.size
 
+    @property
+    def beginning(self) -> int:
+        """The first byte, behind a byte order mark."""
+        return len(BYTE_ORDER_MARK) if self.read(0, 3) == BYTE_ORDER_MARK else 0
+
     def first_record(self) -> tuple[list[str], Place]:
         """The fields of the first line that is not blank, and where it ends; none where there is no line.
 
         Raises `OperatorError` where this is no CSV file.
         """
         self._refuse_other_formats()
-        start = len(BYTE_ORDER_MARK) if self.read(0, 3) == BYTE_ORDER_MARK else 0
+        start = self.beginning
         size = EXACT_BYTES
         while size <= LONGEST_RECORD:
             data = self.read(start, size)
@@ -170,17 +175,15 @@ def find_layout(file: CsvFile, given: Mapping[str, str], has_header: bool, infer
     import pyarrow as pa
 
     fields, behind = file.first_record()
-    if not fields:
-        if not given:
-            raise OperatorError(
-                f"{file.path} is empty: it has no columns",
-                hint="name them in `columns` if an empty file is right",
-                retry=False,
-            )
-        return Layout(pa.schema([(name, parse_type(text)) for name, text in given.items()]), behind)
-    names = column_names(fields if has_header else [""] * len(fields))
+    if not fields and not given:
+        raise OperatorError(
+            f"{file.path} is empty: it has no columns",
+            hint="name them in `columns` if an empty file is right",
+            retry=False,
+        )
+    names = column_names(fields if has_header else [""] * len(fields)) or list(given)
     types = choose_types(file.path, names, given, has_header)
-    start = behind if has_header else Place(len(BYTE_ORDER_MARK) if file.read(0, 3) == BYTE_ORDER_MARK else 0)
+    start = behind if has_header else Place(file.beginning)
     unknown = [name for name, text in types.items() if text is None]
     if unknown:
         found = _sample(file, list(types), unknown, start, infer_rows)

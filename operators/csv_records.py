@@ -33,6 +33,18 @@ class Dialect:
         return re.compile(quoted + rb"|(?!%b)" % quote + bare)
 
     @cached_property
+    def shape(self) -> str:
+        """Complete, well-formed records, for RE2: it looks at each byte once, ten times quicker than `re`."""
+        d, q = f"\\x{self.delimiter[0]:02x}", f"\\x{self.quote[0]:02x}"
+        one = rf"(?:{q}(?:[^{q}]|{q}{q})*{q}|[^{q}{d}\n][^{d}\n]*)?"
+        return rf"\A(?:{one}(?:{d}{one})*\r?\n)*\z"
+
+    @cached_property
+    def lone_return(self) -> re.Pattern[bytes]:
+        """A field that begins or ends with a CR which ends no line."""
+        return re.compile(rb"(?:\A|[%b\n])\r(?!\n)|\r(?=%b)" % (*[re.escape(self.delimiter)] * 2,))
+
+    @cached_property
     def quoted(self) -> re.Pattern[bytes]:
         """A quoted text, whatever follows it."""
         quote = re.escape(self.quote)
@@ -44,8 +56,8 @@ class Record:
     """The bytes from `start` to `end` (behind the line end), and the fields in them.
 
     `line` is that of its first byte, counted from 1. `problem` says why it cannot be split into fields,
-    `blank` that the line is empty (of a file of one column: a null). `rewritten` is the record with its
-    plain quotes quoted, as other parsers need it; empty where it has none.
+    `blank` that the line is empty (of a file of one column: a null). `rewritten` is the record with plain
+    quotes and CRs between quotes, as other parsers need it; empty where it has none.
     """
 
     line: int
@@ -73,7 +85,7 @@ def records(data: bytes, dialect: Dialect, line: int = 1, *, final: bool) -> Ite
 
 
 def _record(data: bytes, start: int, dialect: Dialect, line: int, final: bool) -> Record | None:
-    fields, at, plain_quotes = [], start, False
+    fields, at, awkward = [], start, False
     while match := dialect.field.match(data, at):
         quoted = match[1] is not None
         value, end = (match[1], match[2]) if quoted else (match[3], match[4])
@@ -84,12 +96,12 @@ def _record(data: bytes, start: int, dialect: Dialect, line: int, final: bool) -
             value = value.replace(dialect.quote * 2, dialect.quote)
         elif end == b"\n":
             value = value.removesuffix(b"\r")
-        plain_quotes |= not quoted and dialect.quote in value and dialect.quote != b""
+        awkward |= not quoted and bool(dialect.quote) and (dialect.quote in value or b"\r" in value)
         fields.append((value, quoted))
         if end != dialect.delimiter:
             values = tuple(value for value, _ in fields)
             blank = not data[start:at].strip(b"\r\n")
-            rewritten = _rewritten(fields, dialect) if plain_quotes else b""
+            rewritten = _rewritten(fields, dialect) if awkward else b""
             return Record(line, start, at, values, blank=blank, rewritten=rewritten)
     return _refused(data, start, at, dialect, line, final)
 
@@ -97,7 +109,9 @@ def _record(data: bytes, start: int, dialect: Dialect, line: int, final: bool) -
 def _rewritten(fields: list[tuple[bytes, bool]], dialect: Dialect) -> bytes:
     quote = dialect.quote
     texts = [
-        quote + value.replace(quote, quote * 2) + quote if quoted or quote in value else value
+        quote + value.replace(quote, quote * 2) + quote
+        if quoted or quote in value or b"\r" in value
+        else value
         for value, quoted in fields
     ]
     return dialect.delimiter.join(texts) + b"\n"
