@@ -90,6 +90,8 @@ class CsvFile:
                 if record.problem:
                     raise self._no_csv(f"line {record.line}: {record.problem}", "mend its first line")
                 line = record.line + data.count(b"\n", record.start, record.end)
+                if b"\r" in data and b"\n" not in data:
+                    raise self._no_csv("its lines end in CR alone", "convert it with `tr '\\r' '\\n'`")
                 return self._texts(record.fields), Place(start + record.end, line)
             if self.is_end(start + len(data)):
                 return [], Place(self.size)
@@ -133,16 +135,9 @@ class CsvFile:
 
     def _texts(self, fields: tuple[bytes, ...]) -> list[str]:
         try:
-            texts = [value.decode() for value in fields]
+            return [value.decode() for value in fields]
         except UnicodeDecodeError:
             raise self._no_csv("its first line is not UTF-8", "convert it to UTF-8 with iconv") from None
-        if any("\0" in text for text in texts):
-            raise self._no_csv("its first line holds NUL bytes", "name a text file")
-        if any("\r" in text for text in texts):
-            raise self._no_csv(
-                "its lines end in CR alone (or its first line holds a CR)", "convert it with `tr '\\r' '\\n'`"
-            )
-        return texts
 
     def _refuse_other_formats(self) -> None:
         head = self.read(0, 16)
@@ -180,6 +175,10 @@ def find_layout(file: CsvFile, given: Mapping[str, str], has_header: bool, infer
             f"{file.path} is empty: it has no columns",
             hint="name them in `columns` if an empty file is right",
             retry=False,
+        )
+    if has_header and any("\0" in name for name in fields):
+        raise OperatorError(
+            f"{file.path}: its first line holds NUL bytes", hint="name a text file", retry=False
         )
     names = column_names(fields if has_header else [""] * len(fields)) or list(given)
     types = choose_types(file.path, names, given, has_header)
