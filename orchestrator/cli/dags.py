@@ -50,7 +50,7 @@ def _checked(file: Path) -> list[tuple[LoadedDag, Checked]]:
 
     registry = Registry()
     loaded = load_file(file, registry=registry)
-    found = [(entry, check(entry.dag, entry.marks, registry, tree=entry.tree)) for entry in loaded]
+    found = [(entry, check(entry.dag, entry.marks, registry)) for entry in loaded]
     problems = [problem for _, checked in found for problem in checked.problems]
     if problems:
         raise Problems(problems)

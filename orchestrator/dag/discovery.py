@@ -48,6 +48,7 @@ def load_file(path: Path, *, registry: Registry, tree: Path | None = None) -> li
     from orchestrator.dag.yaml_reader import read_json, read_yaml
 
     document, marks = (read_json if file.suffix == ".json" else read_yaml)(text, str(path))
+    marks.tree = root
     draft = draft_of(document, marks, default_id=file.stem)
     with functions_of(root):
         return [LoadedDag(read(draft, registry), marks, file, root)]
@@ -118,6 +119,7 @@ def _from_python(file: Path, tree: Path, shown: Path, registry: Registry) -> lis
     with functions_of(tree):
         for draft in drafts:
             _show_as(draft.marks, file, shown)
+            draft.marks.tree = tree
             loaded.append(LoadedDag(read(draft, registry), draft.marks, file, tree))
     _refuse_doubles(loaded)
     return loaded

@@ -150,7 +150,9 @@ def _short(header: dict[str, Any], document: Mapping[str, Any], marks: Marks) ->
                 marks.add((*path, key), f"{key!r} in the short form, which is linear", hint="write `nodes`")
         if entry.get("kind") not in (None, kind):
             marks.add((*path, "kind"), f"{_said(path)} is a node of kind {kind}", value=shown(entry["kind"]))
-        node = _node({**entry, "id": entry.get("id") or _default_id(entry, kind, taken), "kind": kind}, path, marks)
+        node = _node(
+            {**entry, "id": entry.get("id") or _default_id(entry, kind, taken), "kind": kind}, path, marks
+        )
         _move(marks, path, ("nodes", len(nodes)))
         if nodes:
             edge = Edge.stream(str(nodes[-1].id), str(node.id))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path as FolderPath
 from typing import TypeAlias
 
 from orchestrator.dag.model import Edge
@@ -19,9 +20,10 @@ Path: TypeAlias = tuple[str | int, ...]
 
 @dataclass
 class Marks:
-    """The places of one DAG."""
+    """The places of one DAG. `tree` is the folder of its code, where functions named by a path are found."""
 
     file: str = ""
+    tree: FolderPath | None = None
     places: dict[Path, Place] = field(default_factory=dict)
     edges: dict[Edge, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)

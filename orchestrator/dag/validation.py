@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from orchestrator.dag.marks import Marks
 from orchestrator.dag.model import Dag
@@ -50,12 +49,9 @@ def check(
     marks: Marks,
     registry: Registry,
     known_schemas: Mapping[str, Schema] | None = None,
-    *,
-    tree: Path | None = None,
 ) -> Checked:
-    """All problems of a Dag. `known_schemas` are those of inputs by node, as their sources show them now;
-    `tree` is where functions named by a path are found."""
-    with functions_of(tree):
+    """All problems of a Dag. `known_schemas` are those of inputs by node, as their sources show them now."""
+    with functions_of(marks.tree):
         operators, problems = build_operators(dag, marks, registry)
         subject = Subject(dag, marks, operators)
         problems = [*marks.problems, *problems, *_schedule_problems(dag, marks)]

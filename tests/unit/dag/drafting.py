@@ -34,7 +34,7 @@ def load(folder: Path, text: str, name: str = "dag.yaml") -> LoadedDag:
 def checked(folder: Path, text: str, name: str = "dag.yaml") -> Checked:
     """What the validator says of a text."""
     loaded = load(folder, text, name)
-    return check(loaded.dag, loaded.marks, REGISTRY, tree=loaded.tree)
+    return check(loaded.dag, loaded.marks, REGISTRY)
 
 
 def brief(problems: list[Problem]) -> list[str]:
