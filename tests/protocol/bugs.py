@@ -267,6 +267,7 @@ LISTED = (
         "removal at the end without its bound",
         "2.7",
         ((names, "of_attempts_up_to", staged_without_bound),),
+        targets=("joined",),
         scenario="cleared",
     ),
     Bug(

@@ -92,7 +92,7 @@ class Protocol(RuleBasedStateMachine):
 
 
 Protocol.TestCase.settings = settings(
-    max_examples=300,
+    max_examples=200,
     stateful_step_count=40,
     derandomize=True,
     database=None,
@@ -116,6 +116,6 @@ def test_the_machine_notices_a_rule_taken_away(bug: Bug) -> None:
 @pytest.mark.parametrize(("targets", "dag_scoped"), MIXES, ids=str)
 def test_random_histories_lose_double_and_block_nothing(targets: tuple[str, ...], dag_scoped: bool) -> None:
     """The same actions in longer and denser histories, with up to two zombies."""
-    for seed in range(150):
+    for seed in range(100):
         world = World(targets, dag_scoped=dag_scoped)
         wander(world, seed, verbs=ALL_VERBS, zombies=1 + seed % 2, steps=90)

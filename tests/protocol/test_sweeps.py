@@ -11,9 +11,9 @@ from .world import World
 ONE = ("append", "upsert", "overwrite", "folder", "grown", "joined")
 PAIR = ("append", "folder")
 WORLDS: dict[str, list[tuple[str, ...]]] = {
-    "two_kills": [*((kind,) for kind in ONE), ("joined_if_absent",), ("append", "grown")],
+    "two_kills": [("append",), ("overwrite",), ("folder",), ("joined_if_absent",), ("append", "grown")],
     "zombie": [*((kind,) for kind in ONE), ("grown_if_absent",), PAIR],
-    "taking_turns": [*((kind,) for kind in ONE), ("upsert", "joined")],
+    "taking_turns": [("append",), ("folder",), ("grown",), ("upsert", "joined")],
     "cleared": [(kind,) for kind in ONE],
     "two_runs": [("append",), ("overwrite",), ("folder",), ("joined",), ("grown_if_absent",)],
     "overtaken": [("overwrite",), ("upsert",), ("joined_if_absent",), ("append", "grown_if_absent")],
