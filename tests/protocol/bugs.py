@@ -267,7 +267,7 @@ LISTED = (
         "removal at the end without its bound",
         "2.7",
         ((names, "of_attempts_up_to", staged_without_bound),),
-        targets=("joined",),
+        targets=("folder",),
         scenario="cleared",
     ),
     Bug(
