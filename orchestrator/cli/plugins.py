@@ -55,14 +55,20 @@ def _found(registry: Registry, type_name: str) -> list[type[Operator]]:
 
 def _described(operator: type[Operator]) -> str:
     from orchestrator.cli.render import table
+    from orchestrator.sdk.fields import templated_fields
     from orchestrator.sdk.operator import NODE_ARGUMENTS
 
     lines = [f"{operator.type} ({operator.kind})", "", _indented(_documentation(operator)), ""]
+    templated = templated_fields(operator)
     rows = [
-        (name, _type_of(schema), "required" if info.is_required() else _default(info), info.description or "")
+        (
+            name,
+            _type_of(_schema_of(operator, name)) + (", template" if name in templated else ""),
+            "required" if info.is_required() else _default(info),
+            info.description or "",
+        )
         for name, info in operator.model_fields.items()
         if name not in NODE_ARGUMENTS
-        for schema in [_schema_of(operator, name)]
     ]
     if rows:
         lines += [table(("FIELD", "TYPE", "DEFAULT", "MEANING"), rows, indent="  "), ""]

@@ -91,6 +91,7 @@ def test_a_plugin_is_shown_with_its_fields_and_promises(capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert out.startswith("filter (processor)\n")
     assert "condition" in out
+    assert "string, template" in out
     assert "required" in out
     assert "each row comes from one row, in order" in out
 

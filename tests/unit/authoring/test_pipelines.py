@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,12 @@ def test_groups_rejects_ports_and_control_edges_are_in_the_value() -> None:
 def test_a_processor_with_state_keeps_the_version_of_its_state() -> None:
     dag = loaded("stateful.yaml").dag
     assert {node.id: node.state_version for node in dag.nodes if node.state_version} == {"numbers": 2}
+
+
+def test_importing_the_package_loads_nothing_else() -> None:
+    code = "import orchestrator, sys; print([n for n in sys.modules if n.startswith(('orchestrator.', 'pydantic'))])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_stages_take_retries_from_the_dag_and_pools_from_their_nodes() -> None:
