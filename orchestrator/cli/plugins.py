@@ -90,7 +90,17 @@ def _indented(text: str) -> str:
 
 
 def _schema_of(operator: type[Operator], field: str) -> dict[str, Any]:
-    found: dict[str, Any] = operator.model_json_schema()["properties"][field]
+    """The JSON Schema of a field, what it refers to put in its place."""
+    whole = operator.model_json_schema()
+
+    def resolved(entry: Any) -> Any:
+        if isinstance(entry, list):
+            return [resolved(inner) for inner in entry]
+        if isinstance(entry, dict) and "$ref" in entry:
+            return resolved(whole["$defs"][entry["$ref"].rpartition("/")[2]])
+        return {key: resolved(inner) for key, inner in entry.items()} if isinstance(entry, dict) else entry
+
+    found: dict[str, Any] = resolved(whole["properties"][field])
     return found
 
 
@@ -101,8 +111,6 @@ def _type_of(schema: dict[str, Any]) -> str:
         return " | ".join(
             dict.fromkeys(_type_of(entry) for entry in schema["anyOf"] if entry != {"type": "null"})
         )
-    if "$ref" in schema:
-        return str(schema["$ref"]).rpartition("/")[2]
     kind = schema.get("type", "any")
     if kind == "array":
         return f"list of {_type_of(schema.get('items', {}))}"
