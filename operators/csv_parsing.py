@@ -268,6 +268,8 @@ def _cast(column: pa.ChunkedArray[Any], wanted: pa.DataType) -> pa.ChunkedArray[
         return column
     if pa.types.is_string(wanted):
         return column.cast(wanted)
+    if pa.types.is_null(wanted) and not len(column):
+        return pa.chunked_array([], wanted)  # blank lines of a file without rows, whose types are unknown
     column = column.cast(pa.string())
     try:
         return _read_as(column, wanted)

@@ -62,9 +62,14 @@ def choose_types(
 
 
 def inferred_type(values: pa.ChunkedArray[Any]) -> str:
-    """The type of a column from a sample of its texts; `string` where nothing narrower holds them all."""
+    """The type of a column from a sample of its texts; `string` where nothing narrower holds them all.
+
+    A file without rows says nothing of its types: `null`, which every expression takes.
+    """
     import polars as pl
 
+    if not len(values):
+        return "null"
     texts = pl.Series(values).drop_nulls()
     texts = texts.filter(texts != "")
     if not len(texts):

@@ -39,14 +39,16 @@ class Ledger:
         )
 
     def enter(self, writer: str, base: int) -> bool:
-        """Insert the writer's row at `base`, or raise a lower base; True where pre-SQL is due."""
+        """Insert the writer's row at `base`, or raise a lower base and epoch; True where pre-SQL is due."""
         found = self._run(f"SELECT base FROM {TABLE} WHERE writer = ?", writer).fetchone()  # noqa: S608
         if found is None:
             self._run(f"INSERT INTO {TABLE} (writer, epoch, base) VALUES (?, ?, ?)", writer, base, base)  # noqa: S608
             return True
         if found[0] >= base:
             return False
+        # What was given up or restored below the new base can then neither be applied late nor look behind.
         self._run(f"UPDATE {TABLE} SET base = ? WHERE writer = ?", base, writer)  # noqa: S608
+        self.raise_to(writer, base)
         return True
 
     def advance(self, writer: str, epoch: int) -> bool:

@@ -52,6 +52,8 @@ class Client:
         """Enter this process as a worker that executes what it holds; its row's id."""
         pid, started = this_process()
         with self.database.transaction() as connection:
+            # Slots of commands that were killed are free from here on.
+            holders.release_dead_holders(connection, self.clock.now())
             return workers.register_worker(
                 connection, host=host(), pid=pid, start_time=started, kind="command", now=self.clock.now()
             )

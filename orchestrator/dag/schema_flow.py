@@ -9,6 +9,7 @@ from orchestrator.dag.graph import flow_order
 from orchestrator.dag.subject import Subject
 from orchestrator.errors import Problem
 from orchestrator.sdk.operator import Schema, SchemaProblem
+from orchestrator.sdk.types import lacks_types
 
 Flowed: TypeAlias = dict[tuple[str, str], "Schema | None"]
 
@@ -30,8 +31,11 @@ def flow(subject: Subject, known: Mapping[str, Schema]) -> tuple[Flowed, list[Pr
         try:
             leaving = operator.output_schemas(arriving)
         except SchemaProblem as error:
-            problems.append(_problem(subject, node.id, error))
-            continue
+            if lacks_types(arriving.values()):
+                leaving = {}
+            else:
+                problems.append(_problem(subject, node.id, error))
+                continue
         for port in operator.output_ports():
             found = leaving.get(port)
             flowed[node.id, port] = known.get(node.id) if found is None and not arriving else found

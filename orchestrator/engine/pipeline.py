@@ -247,7 +247,8 @@ class Attempt:
         if owed is not None:
             for node, target in self._stage.targets.items():
                 with operator_code(node, f"while epoch {owed.epoch} was given up"):
-                    target.give_up(owed.epoch, self._tokens_of(node))
+                    target.give_up(owed, self._tokens_of(node))
+                crash_point("output.given_up")
         return Report(Outcome.SUCCESS)
 
     def _drop_states(self, decision: Decision) -> None:

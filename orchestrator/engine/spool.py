@@ -58,7 +58,8 @@ class SpoolTarget(Target):
 
     def check(self, checkpoint: Checkpoint) -> None:
         held = self.applier.held_epoch(self._writer)
-        if held is not None and held < checkpoint.applied:
+        # What was applied before a clear does not count: the target starts anew from `base`.
+        if held is not None and checkpoint.applied > checkpoint.base and held < checkpoint.applied:
             raise OperatorError(
                 f"the target of {self.node!r} went back in time: it holds epoch {held}, "
                 f"but epoch {checkpoint.applied} was applied",
@@ -129,11 +130,12 @@ class SpoolTarget(Target):
     def clean_up(self, attempt: int) -> None:
         self._spool.remove_up_to_attempt(self._file_writer, attempt)
 
-    def give_up(self, epoch: int, tokens: Sequence[Token]) -> None:
-        self.applier.give_up(self._writer, epoch)
-        for token in tokens:
-            if token.epoch == epoch:
-                self._spool.remove(token)
+    def give_up(self, decision: Decision, tokens: Sequence[Token]) -> None:
+        self.applier.give_up(self._writer, decision.epoch)
+        if decision.final or not self._output.replaces_whole:
+            for token in tokens:
+                if token.epoch == decision.epoch:
+                    self._spool.remove(token)
 
     def close(self) -> None:
         self._close_file()

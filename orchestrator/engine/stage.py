@@ -26,8 +26,10 @@ from orchestrator.runs.order import Order
 from orchestrator.sdk.connection import Connection
 from orchestrator.sdk.context import Context
 from orchestrator.sdk.input import Input
+from orchestrator.sdk.operator import Operator, SchemaProblem, Schemas
 from orchestrator.sdk.output import ApplyOutput, FileOutput, Output
 from orchestrator.sdk.processor import Processor, ProcessorRuntime
+from orchestrator.sdk.types import lacks_types
 
 
 class Stage:
@@ -223,5 +225,15 @@ class Stage:
                 task.target.schema = next(iter(arriving.values()), None)
                 continue
             with operator_code(task.node):
-                for port, schema in operator.output_schemas(arriving).items():
+                for port, schema in _leaving(operator, arriving).items():
                     known[task.node, port] = schema
+
+
+def _leaving(operator: Operator, arriving: Schemas) -> Schemas:
+    """What a node gives for what arrives; nothing is known where the types of what arrives are not."""
+    try:
+        return operator.output_schemas(arriving)
+    except SchemaProblem:
+        if lacks_types(arriving.values()):
+            return {}
+        raise

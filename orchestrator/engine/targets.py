@@ -70,8 +70,8 @@ class Target(ABC):
     def clean_up(self, attempt: int) -> None:
         """Remove this writer's staged parts of attempts up to this one."""
 
-    def give_up(self, epoch: int, tokens: Sequence[Token]) -> None:
-        """See to it that nobody applies an epoch any more."""
+    def give_up(self, decision: Decision, tokens: Sequence[Token]) -> None:
+        """See to it that nobody applies this epoch any more; what a later final epoch needs is kept."""
 
     def close(self) -> None:
         """Let go of files and connections; what was not sealed is left to the next clean-up."""
@@ -132,10 +132,11 @@ class FileTarget(Target):
     def clean_up(self, attempt: int) -> None:
         self.parts.remove_up_to_attempt(self._writer, attempt)
 
-    def give_up(self, epoch: int, tokens: Sequence[Token]) -> None:
-        for token in tokens:
-            if token.epoch == epoch:
-                self.parts.remove(token)
+    def give_up(self, decision: Decision, tokens: Sequence[Token]) -> None:
+        if decision.final or not self._output.replaces_whole:
+            for token in tokens:
+                if token.epoch == decision.epoch:
+                    self.parts.remove(token)
 
     def close(self) -> None:
         if self._file is not None:

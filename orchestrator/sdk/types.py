@@ -8,6 +8,7 @@ Edges carry canonical types (`string`, never `large_string` or `string_view`; di
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -160,6 +161,13 @@ def canonical_array(array: pa.Array[Any]) -> pa.Array[Any]:
     import pyarrow.compute as pc
 
     return pc.cast(array, wanted)
+
+
+def lacks_types(schemas: Iterable[pa.Schema | None]) -> bool:
+    """Whether a column's type is unknown (`null`), as in a file without rows: then no check can say no."""
+    import pyarrow as pa
+
+    return any(pa.types.is_null(column.type) for schema in schemas if schema is not None for column in schema)
 
 
 def canonical_batch(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -161,10 +161,10 @@ def test_line_ends_marks_and_blank_lines_make_no_difference(tmp_path: Path, text
     assert context.rejects == []
 
 
-def test_a_header_alone_is_no_rows_of_text(tmp_path: Path) -> None:
+def test_a_header_alone_is_no_rows_of_unknown_types(tmp_path: Path) -> None:
     for text in ("a,b\n", "a,b", "a,b\r\n\r\n"):
         assert read(tmp_path, text)[0] == []
-        assert types(tmp_path, text) == {"a": "string", "b": "string"}
+        assert types(tmp_path, text) == {"a": "null", "b": "null"}
 
 
 def test_an_empty_file_needs_columns(tmp_path: Path) -> None:

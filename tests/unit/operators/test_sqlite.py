@@ -313,7 +313,7 @@ def test_pre_sql_runs_once_and_again_after_a_clear_and_post_sql_at_the_end(tmp_p
         with closing(output.open(context)) as applier:
             applier.prepare_stage("w", base)
     assert [row[0] for row in run_sql(path, "SELECT what FROM log")] == ["pre;", "2", "pre;", "2"]
-    assert run_sql(path, "SELECT epoch, base FROM fustgo_ledger") == [(0, 3)]
+    assert run_sql(path, "SELECT epoch, base FROM fustgo_ledger") == [(3, 3)]
     deliver(output, [[batch(n=[1])]], context, writer="w", base=3)
     assert run_sql(path, "SELECT what FROM log")[-1] == ("post",)
 
