@@ -75,7 +75,7 @@ def choose(loaded: list[LoadedDag], wanted: str | None, file: Path) -> LoadedDag
 
 
 def discovered(loaded: LoadedDag, registry: Registry, project: Path, names: dict[str, Any]) -> dict[str, Any]:
-    """The schemas that inputs show now. What cannot be looked at yet is left unknown: the run will say why."""
+    """The schemas that inputs show now; what cannot be looked at yet stays unknown, and the run says why."""
     from orchestrator.engine.plan import build_operator
     from orchestrator.errors import FustgoError
     from orchestrator.sdk.context import Context

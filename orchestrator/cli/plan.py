@@ -42,7 +42,10 @@ def _plan(args: argparse.Namespace) -> int:
         _print_stage(stage, dag, operators, opened)
     if len(definition.stages.stages) > 1:
         print(f"\ncritical path: {' -> '.join(definition.stages.critical_path)}")
-    notes = [*opened.checked.warnings, *(f"kept, not used by `fustgo run`: {name}" for name in unused_settings(dag))]
+    notes = [
+        *opened.checked.warnings,
+        *(f"kept, not used by `fustgo run`: {name}" for name in unused_settings(dag)),
+    ]
     if notes:
         print("\nnotes")
         for note in notes:
@@ -62,7 +65,9 @@ def _print_stage(stage: Stage, dag: Dag, operators: dict[str, Operator], opened:
     after = f", after {', '.join(stage.up)}" if stage.up else ""
     print(f"stage {stage.id}{after}")
     print(f"  {_epochs(stage, dag, operators)}")
-    rows = [[node, operators[node].type, operators[node].kind, _promises(operators[node])] for node in stage.nodes]
+    rows = [
+        [node, operators[node].type, operators[node].kind, _promises(operators[node])] for node in stage.nodes
+    ]
     print(table(["node", "type", "kind", "properties"], rows, indent="  "))
     for edge in dag.streams():
         if edge.source in stage.nodes:
@@ -72,6 +77,7 @@ def _print_stage(stage: Stage, dag: Dag, operators: dict[str, Operator], opened:
 
 def _epochs(stage: Stage, dag: Dag, operators: dict[str, Operator]) -> str:
     from orchestrator.engine.plan import one_epoch_reason
+
     why = one_epoch_reason({node: operators[node] for node in stage.nodes})
     if why:
         return f"one epoch, the final one: {why}"

@@ -41,7 +41,11 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--logical-date", metavar="WHEN", help="ISO date or time (default: now)")
     again = parser.add_mutually_exclusive_group()
     again.add_argument(
-        "--resume", nargs="?", const="", metavar="RUN", help="go on with a run (default: the newest unfinished)"
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="RUN",
+        help="go on with a run (default: the newest unfinished)",
     )
     again.add_argument("--clear", metavar="RUN", help="start a run over")
     again.add_argument("--abandon", metavar="RUN", help="give up what is decided but cannot be applied")
@@ -94,7 +98,9 @@ def _execute(args: argparse.Namespace, app: App, signals: Signals) -> int:
     view = app.client.show_run(str(run.number))
     print_summary(view, sys.stdout)
     if report is not None and report.outcome == Outcome.FAILED and view.run.state == "failed":
-        print(f"error: {report.message}" + (f"\n  hint: {report.hint}" if report.hint else ""), file=sys.stderr)
+        print(
+            f"error: {report.message}" + (f"\n  hint: {report.hint}" if report.hint else ""), file=sys.stderr
+        )
     if view.run.paused or view.run.state == "failed":
         print(f"go on with: fustgo run {args.file} --resume", file=sys.stderr)
     return exit_code(view.run, report)
@@ -120,7 +126,11 @@ def _begin(args: argparse.Namespace, app: App) -> tuple[Definition, Run, int]:
         params = resolve_params(definition.dag, given) if given else None
         wanted = {name: params[name] for name in given} if params is not None else None
         worker = client.register_command()
-        return definition, client.resume(definition, args.resume or None, worker=worker, params=wanted), worker
+        return (
+            definition,
+            client.resume(definition, args.resume or None, worker=worker, params=wanted),
+            worker,
+        )
     if args.clear is not None:
         worker = client.register_command()
         run = client.clear(definition, args.clear, worker=worker, allow_duplicates=args.allow_duplicates)

@@ -51,7 +51,9 @@ def _list(args: argparse.Namespace) -> int:
             dag.dag_id,
             "paused" if run.paused and run.state == "running" else run.state,
             moment(run.started_at),
-            seconds((run.ended_at - run.started_at).total_seconds()) if run.ended_at and run.started_at else "-",
+            seconds((run.ended_at - run.started_at).total_seconds())
+            if run.ended_at and run.started_at
+            else "-",
             run.run_id,
         ]
         for run, dag in found

@@ -22,7 +22,9 @@ def print_summary(view: RunView, out: TextIO) -> None:
     if started is None:
         return
     # A run that is paused, or still at work, has lasted until its last epoch.
-    last = ended or max((epoch.decided_at for stage in view.stages for epoch in stage.epochs), default=started)
+    last = ended or max(
+        (epoch.decided_at for stage in view.stages for epoch in stage.epochs), default=started
+    )
     elapsed = (last - started).total_seconds()
     print(
         f"start {moment(started)}  end {moment(ended)}  elapsed {seconds(elapsed)}  (times in UTC)", file=out
@@ -33,7 +35,7 @@ def print_summary(view: RunView, out: TextIO) -> None:
         if figures:
             print(table(HEAD, [_row(node, figures[node]) for node in figures]), file=out)
             read += sum(entry.rows_out for entry in figures.values() if not entry.rows_in)
-        elif len(view.stages) > 1 or stage.stage_run.state != run.state:
+        elif len(view.stages) > 1 or str(stage.stage_run.state) != str(run.state):
             print(f"{stage.stage_run.stage}: {stage.stage_run.state}", file=out)
     if elapsed and read:
         print(f"{count(read)} rows read, {count(read / elapsed)} rows/s", file=out)

@@ -23,6 +23,9 @@ from orchestrator.sdk.operator import NODE_ARGUMENTS, Operator
 from orchestrator.sdk.ports import End, Place
 from orchestrator.sdk.properties import Kind
 
+if TYPE_CHECKING:
+    from orchestrator.dag.timetable import ScheduleLike
+
 PRODUCERS = (Kind.INPUT, Kind.PROCESSOR)
 CONSUMERS = (Kind.PROCESSOR, Kind.OUTPUT)
 
@@ -55,7 +58,7 @@ class DAG:
             dag_id: str,
             *,
             description: str = "",
-            schedule: str | timedelta | Mapping[str, Any] | None = None,
+            schedule: ScheduleLike = None,
             start_date: datetime | date | str | None = None,
             end_date: datetime | date | str | None = None,
             timezone: str | tzinfo = "UTC",
@@ -68,7 +71,7 @@ class DAG:
             template_env: Sequence[str] = (),
             tags: Sequence[str] = (),
             owner: str = "",
-            doc_md: str = "",
+            doc_md: str | None = None,
             settings: Mapping[str, Any] | None = None,
             retries: int | None = None,
             retry_delay: timedelta | None = None,

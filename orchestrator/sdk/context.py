@@ -38,7 +38,7 @@ class Context:
 
     node: str
     project: Path
-    log: logging.Logger = logging.getLogger("fustgo.node")
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("fustgo.node"))
     batch_rows: int = 65_536
     batch_bytes: int = 8 << 20
     state_folder: Path | None = None

@@ -29,7 +29,7 @@ def template_uses(nodes: Iterable[Node], registry: Registry) -> dict[Use, str]:
     for node in nodes:
         for field in templated_fields(registry.find(node.type, Kind(node.kind))):
             text = node.config.get(field)
-            if is_template(text):
+            if isinstance(text, str) and is_template(text):
                 found.update(dict.fromkeys(uses(text), node.id))
     return found
 

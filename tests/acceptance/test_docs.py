@@ -15,7 +15,9 @@ import pytest
 from tests.support.commands import Shell
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"(?:<!-- file: (?P<file>\S+) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 
 
 @pytest.mark.parametrize("document", ["docs/quickstart.md", "docs/dag-authoring.md"])

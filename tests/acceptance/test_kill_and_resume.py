@@ -19,7 +19,8 @@ ROWS = 40
 CSV = {"type": "csv", "kind": "output", "from": "kept", "config": {"path": "out/people.csv"}}
 PARQUET = {"type": "parquet", "kind": "output", "from": "kept", "config": {"path": "out/people.parquet"}}
 SQLITE = {
-    "type": "sqlite", "kind": "output", "from": "kept", "config": {"path": "out/people.db", "table": "people"},
+    "type": "sqlite", "kind": "output", "from": "kept",
+    "config": {"path": "out/people.db", "table": "people"},
 }  # fmt: skip
 FOLDER = {"type": "csv", "kind": "output", "from": "kept", "config": {"path": "out/parts/"}}
 TARGETS: Mapping[str, Mapping[str, Any]] = {
@@ -40,7 +41,8 @@ ONLY: Mapping[str, tuple[str, ...]] = {
     "all": ("file.renamed", "restore.ledger_row", "ledger.before_commit", "ledger.committed"),
 }
 RESTORE = (
-    "restore.killed", "restore.prepared", "restore.staging_removed", "restore.checkpoint_read", "restore.applied",
+    "restore.killed", "restore.prepared", "restore.staging_removed", "restore.checkpoint_read",
+    "restore.applied",
 )  # fmt: skip
 
 

@@ -26,6 +26,8 @@ def held(context, batch):
 with DAG("slow", settings={"batch_size": 10}) as dag:
     CsvInput("people", path="people.csv") >> held >> CsvOutput("out", path="out/people.csv")
 """
+CSV_OUT = "{type: csv, config: {path: out/adults.csv}}"
+SMALL = "settings: {batch_size: 5, checkpoint: {every_batches: 1}}\n"
 LINEAR = """
 id: adults
 input: {type: csv, config: {path: people.csv}}
@@ -98,7 +100,9 @@ def test_ctrl_c_twice_ends_at_once(shell: Shell) -> None:
 
 def test_two_terminals_run_one_file_and_one_is_killed(shell: Shell) -> None:
     """Both targets are right, and the other run is untouched."""
-    text = SLOW.replace('"out/people.csv"', '"out/{{ params.name }}.csv"').replace('"slow",', '"slow", params={"name": "x"},')
+    text = SLOW.replace('"out/people.csv"', '"out/{{ params.name }}.csv"').replace(
+        '"slow",', '"slow", params={"name": "x"},'
+    )
     (shell.folder / "slow.py").write_text(text)
     first = shell.start("run", "slow.py", "--param", "name=a")
     second = shell.start("run", "slow.py", "--param", "name=b")
@@ -111,7 +115,9 @@ def test_two_terminals_run_one_file_and_one_is_killed(shell: Shell) -> None:
     assert resumed.code == 0, resumed
     for name in "ab":
         assert (shell.folder / f"out/{name}.csv").read_text() == (shell.folder / "people.csv").read_text()
-    states = {run["params"]["name"]: run["state"] for run in json.loads(shell.run("runs", "list", "--json").out)}
+    states = {
+        run["params"]["name"]: run["state"] for run in json.loads(shell.run("runs", "list", "--json").out)
+    }
     assert states == {"a": "success", "b": "success"}
 
 
@@ -135,7 +141,7 @@ def test_a_living_run_is_not_taken_over(shell: Shell) -> None:
 
 
 def test_resume_refuses_an_input_that_changed(shell: Shell) -> None:
-    (shell.folder / "adults.yaml").write_text(LINEAR + "settings: {batch_size: 5, checkpoint: {every_batches: 1}}\n")
+    (shell.folder / "adults.yaml").write_text(LINEAR + SMALL)
     assert shell.run("run", "adults.yaml", crash="epoch.applied@2").code == KILLED
     (shell.folder / "people.csv").write_text("id,name,age\n1,other,30\n")
     refused = shell.run("run", "adults.yaml", "--resume")
@@ -148,18 +154,25 @@ def test_resume_refuses_an_input_that_changed(shell: Shell) -> None:
 
 
 def test_resume_refuses_other_params_and_another_graph(shell: Shell) -> None:
-    dag = LINEAR + "params: {day: one}\nsettings: {batch_size: 5, checkpoint: {every_batches: 1}}\n"
+    dag = LINEAR + "params: {day: one}\n" + SMALL
     (shell.folder / "adults.yaml").write_text(dag)
     assert shell.run("run", "adults.yaml", crash="epoch.applied@2").code == KILLED
     other = shell.run("run", "adults.yaml", "--resume", "--param", "day=two")
     assert (other.code, "params" in other.err) == (2, True), other
-    (shell.folder / "adults.yaml").write_text(dag.replace("type: filter", "type: mapping").replace('condition: "age > 18"', "mappings: {age: years}"))
+    (shell.folder / "adults.yaml").write_text(
+        dag.replace("type: filter", "type: mapping").replace(
+            'condition: "age > 18"', "mappings: {age: years}"
+        )
+    )
     misfit = shell.run("run", "adults.yaml", "--resume")
     assert (misfit.code, "--clear" in misfit.err) == (2, True), misfit
 
 
 def test_clear_refuses_rows_that_would_come_twice(shell: Shell) -> None:
-    dag = LINEAR.replace("{type: csv, config: {path: out/adults.csv}}", "{type: sqlite, config: {path: out/a.db, table: t, mode: append}}")
+    dag = LINEAR.replace(
+        "{type: csv, config: {path: out/adults.csv}}",
+        "{type: sqlite, config: {path: out/a.db, table: t, mode: append}}",
+    )
     (shell.folder / "adults.yaml").write_text(dag)
     assert shell.run("run", "adults.yaml").code == 0
     refused = shell.run("run", "adults.yaml", "--clear", "1")
@@ -269,8 +282,10 @@ def test_bad_use_ends_with_two(shell: Shell, args: tuple[str, ...], said: str) -
 
 
 def test_abandon_gives_up_a_decided_epoch(shell: Shell) -> None:
-    dag = LINEAR.replace("{type: csv, config: {path: out/adults.csv}}", "{type: sqlite, config: {path: out/a.db, table: t}}")
-    (shell.folder / "adults.yaml").write_text(dag + "settings: {batch_size: 5, checkpoint: {every_batches: 1}}\n")
+    dag = LINEAR.replace(
+        "{type: csv, config: {path: out/adults.csv}}", "{type: sqlite, config: {path: out/a.db, table: t}}"
+    )
+    (shell.folder / "adults.yaml").write_text(dag + SMALL)
     assert shell.run("run", "adults.yaml", crash="epoch.decided@2").code == KILLED
     refused = shell.run("run", "adults.yaml", "--clear", "1", "--allow-duplicates")
     assert (refused.code, "--abandon" in refused.err) == (2, True), refused

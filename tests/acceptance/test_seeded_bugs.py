@@ -101,7 +101,7 @@ def content_from_memory() -> None:
     def only_if_seen(self: SpoolTarget, decision: object, tokens: object) -> None:
         apply(self, decision, tokens if getattr(self, "seen", False) else [])  # type: ignore[arg-type]
 
-    SpoolTarget.write, SpoolTarget.apply = keep, only_if_seen  # type: ignore[method-assign, assignment]
+    SpoolTarget.write, SpoolTarget.apply = keep, only_if_seen  # type: ignore[method-assign]
 
 
 def parts_not_removed() -> None:

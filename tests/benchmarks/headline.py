@@ -45,11 +45,17 @@ def main(rows: int, runs: int) -> None:
         found = in_turn(commands, folder, runs)
         assert filecmp.cmp(folder / "ours.csv", folder / "theirs.csv", shallow=False), "outputs differ"
         size = (folder / "people.csv").stat().st_size
-        print(f"{rows:,} rows, {size / 1e6:,.0f} MB, {runs} runs in turn, fsync {fsync_milliseconds(folder):.1f} ms")
+        print(
+            f"{rows:,} rows, {size / 1e6:,.0f} MB, {runs} runs in turn, "
+            f"fsync {fsync_milliseconds(folder):.1f} ms"
+        )
         for command, taken in found.items():
             memory = max(value.memory for value in taken) / 1e6
             seconds = median(taken)
-            print(f"  {command}: {seconds:.2f} s, {rows / seconds / 1e6:.1f} million rows/s, peak {memory:.0f} MB")
+            print(
+                f"  {command}: {seconds:.2f} s, {rows / seconds / 1e6:.1f} million rows/s, "
+                f"peak {memory:.0f} MB"
+            )
         print(f"  ratio fustgo / polars: {ratio(found['fustgo'], found['polars']):.2f}")
 
 

@@ -91,7 +91,8 @@ class Shell:
         out, err = (self._said / f"{self._count}.{name}" for name in ("out", "err"))
         variables = {"FUSTGO_HOME": str(self.home), **(environ or {})}
         process = _server.Process(
-            target=_child, args=(args, str(self.folder), variables, crash, str(log or ""), str(out), str(err), before)
+            target=_child,
+            args=(args, str(self.folder), variables, crash, str(log or ""), str(out), str(err), before),
         )
         process.start()
         return Running(process, out, err)

@@ -154,8 +154,9 @@ class StageRun:
         self.port.holder = self.port.attempt = self.port.holder + 1
         (self.folder / "artifacts").mkdir(parents=True, exist_ok=True)
         return Order(
-            attempt=self.port.holder, dag_id="dag", dag_uid="dag-uid", run_uid=self.run_uid, run_id="run", stage="s",
-            map_index=-1, base=self.port.base, document={}, nodes=tuple(self.operators), project=str(self.folder),
+            attempt=self.port.holder, dag_id="dag", dag_uid="dag-uid", run_uid=self.run_uid, run_id="run",
+            stage="s", map_index=-1, base=self.port.base, document={}, nodes=tuple(self.operators),
+            project=str(self.folder),
             artifacts=str(self.folder / "artifacts"), only=only,
         )  # fmt: skip
 

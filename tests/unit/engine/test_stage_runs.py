@@ -16,12 +16,14 @@ from orchestrator.runs.states import Outcome
 from orchestrator.sdk.context import Context
 from orchestrator.sdk.operator import Operator
 from orchestrator.sdk.processor import Emitted, Processor, ProcessorRuntime, RowFailed
+from orchestrator.sdk.properties import Mode
 from orchestrator.sdk.testing_operators import ListInput, ListOutput, Numbered
 from tests.support.stages import GrowingLines, JoinedLines, StageRun, clear_memory
 
 ROWS = [[number, f"name {number}"] for number in range(9)]
 POINTS = (
-    "restore.prepared", "restore.staging_removed", "restore.checkpoint_read", "restore.reopened", "part.sealed",
+    "restore.prepared", "restore.staging_removed", "restore.checkpoint_read", "restore.reopened",
+    "part.sealed",
     "folder.synced", "epoch.decided", "output.applied", "file.renamed", "epoch.applied", "stage.finished",
     "staging.removed",
 )  # fmt: skip
@@ -50,7 +52,8 @@ def all_outputs() -> dict[str, Operator]:
 
 
 ALL_EDGES = (
-    "source.out>count.in", "count.out>grown.in", "count.out>joined.in", "count.out>folder.in", "count.out>memory.in",
+    "source.out>count.in", "count.out>grown.in", "count.out>joined.in", "count.out>folder.in",
+    "count.out>memory.in",
 )  # fmt: skip
 
 
@@ -376,7 +379,7 @@ def test_no_rows_still_give_a_file_with_its_header(tmp_path: Path) -> None:
 
 def test_error_if_exists_refuses_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "g.jsonl").write_text("mine")
-    output = GrowingLines("grown", path="g.jsonl", mode="error_if_exists")
+    output = GrowingLines("grown", path="g.jsonl", mode=Mode.ERROR_IF_EXISTS)
     outcome = StageRun(tmp_path, {"source": numbers(), "grown": output}, ["source.out>grown.in"]).attempt()
     assert (outcome.outcome, outcome.retry) == (Outcome.FAILED, False)
     assert (tmp_path / "g.jsonl").read_text() == "mine"
@@ -384,7 +387,7 @@ def test_error_if_exists_refuses_before_anything_is_read(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("point", ["epoch.decided", "file.renamed", "epoch.applied", "stage.finished"])
 def test_error_if_exists_publishes_by_link_and_only_once(tmp_path: Path, point: str) -> None:
-    output = GrowingLines("grown", path="g.jsonl", mode="error_if_exists")
+    output = GrowingLines("grown", path="g.jsonl", mode=Mode.ERROR_IF_EXISTS)
     stage = StageRun(
         tmp_path, {"source": numbers(), "grown": output}, ["source.out>grown.in"], trigger=Trigger(3600)
     )
@@ -395,7 +398,7 @@ def test_error_if_exists_publishes_by_link_and_only_once(tmp_path: Path, point: 
 
 
 def test_a_name_taken_meanwhile_gives_the_final_epoch_up(tmp_path: Path) -> None:
-    output = GrowingLines("grown", path="g.jsonl", mode="error_if_exists")
+    output = GrowingLines("grown", path="g.jsonl", mode=Mode.ERROR_IF_EXISTS)
     stage = StageRun(
         tmp_path, {"source": numbers(), "grown": output}, ["source.out>grown.in"], trigger=Trigger(3600)
     )
