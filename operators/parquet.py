@@ -1,32 +1,23 @@
-"""Parquet files, by Arrow's reader and writer."""
+"""Parquet files: columns, compressed, with their schema."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from orchestrator.errors import OperatorError, nearest
-from orchestrator.sdk.fields import Templated
-from orchestrator.sdk.input import EndOfInput, Input, Reader
+from orchestrator.errors import OperatorError
+from orchestrator.sdk.fields import ByteSize, Templated
+from orchestrator.sdk.input import Input, Reader
 from orchestrator.sdk.operator import SchemaProblem, Schemas, operator
 from orchestrator.sdk.output import Encoder, FileOutput
-from orchestrator.sdk.types import canonical_batch, canonical_schema, type_name
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     from orchestrator.sdk.context import Context
-
-Compression = Literal["zstd", "snappy", "gzip", "none"]
-GROUP_BYTES = 32 << 20  # of Arrow memory: what the writer keeps until it encodes a row group
-GROUP_ROWS = 1 << 20
-TAIL = 8  # the footer's length and the magic
 
 
 @operator("parquet")
@@ -34,17 +25,19 @@ class ParquetInput(Input):
     """Reads one Parquet file, row group by row group."""
 
     path: Templated[str] = Field(description="The file.", min_length=1)
-    columns: tuple[str, ...] | None = Field(
-        default=None, description="The columns to read, in order; all by default."
+    columns: tuple[str, ...] = Field(
+        default=(), description="The columns to read, in this order; all where none is named."
     )
 
     def discover(self, context: Context) -> pa.Schema | None:
-        path = context.resolve(self.path)
-        if not path.exists():
+        from operators.parquet_reading import ParquetReader
+
+        if not context.resolve(self.path).exists():
             return None
         [split] = self.plan(context)
-        with _opened(split) as file:
-            return _selected(file, self.columns, self.path)
+        reader = ParquetReader(context, split, self.columns, None)
+        reader.close()
+        return reader.schema
 
     def plan(self, context: Context) -> Sequence[Any]:
         from operators.local_file import plan_file
@@ -52,183 +45,106 @@ class ParquetInput(Input):
         return [plan_file(context, self.path)]
 
     def open(self, context: Context, split: Any, position: Any | None) -> Reader:
-        return ParquetReader(context, split, self.columns, self.path, position or {"group": 0, "row": 0})
+        from operators.parquet_reading import ParquetReader
 
-
-class ParquetReader(Reader):
-    """Gives batches of one row group after another; a position is a row of a row group."""
-
-    def __init__(
-        self, context: Context, split: Any, columns: Sequence[str] | None, shown: str, position: Any
-    ) -> None:
-        self._file = _opened(split)
-        self._context, self._columns, self._shown = context, columns, shown
-        self.schema = _selected(self._file, columns, shown)
-        self._group, self._row = position["group"], position["row"]
-        self._batches = self._after(self._row)
-
-    def read(self) -> pa.RecordBatch:
-        while True:
-            try:
-                batch = next(self._batches, None)
-            except (OSError, ValueError) as error:
-                raise _damaged(self._shown, f"row group {self._group + 1}: {error}") from None
-            if batch is not None:
-                self._row += batch.num_rows
-                return canonical_batch(batch)
-            if self._group >= self._file.num_row_groups:
-                raise EndOfInput
-            self._group, self._row = self._group + 1, 0
-            self._batches = self._after(0)
-
-    @property
-    def position(self) -> Any:
-        return {"group": self._group, "row": self._row}
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _after(self, row: int) -> Iterator[pa.RecordBatch]:
-        """The batches of the present row group from a row on."""
-        if self._group >= self._file.num_row_groups:
-            return
-        rows = max(1, min(self._context.batch_rows, self._rows_that_fit()))
-        columns = None if self._columns is None else list(self._columns)
-        for batch in self._file.iter_batches(batch_size=rows, row_groups=[self._group], columns=columns):
-            skipped = min(row, batch.num_rows)
-            row -= skipped
-            if skipped < batch.num_rows:
-                # Arrow gives columns in the file's order, whatever was asked for.
-                yield batch.slice(skipped).select(self.schema.names)
-
-    def _rows_that_fit(self) -> int:
-        group = self._file.metadata.row_group(self._group)
-        return int(self._context.batch_bytes // max(1, group.total_byte_size // max(1, group.num_rows)))
+        return ParquetReader(context, split, self.columns, position)
 
 
 @operator("parquet")
 class ParquetOutput(FileOutput):
-    """Writes Parquet files. One file is joined from its epochs' parts without encoding anything twice."""
+    """Writes Parquet files.
+
+    A row group is closed when it holds `row_group_rows` rows or `row_group_bytes` bytes of memory, and at the
+    end of an epoch; the parts of a single file are joined without encoding anything twice.
+    """
 
     suffix: ClassVar[str] = ".parquet"
 
-    compression: Compression = Field(default="zstd", description="How pages are packed.")
-    row_group_rows: int = Field(default=GROUP_ROWS, ge=1, description="The most rows of a row group.")
+    compression: Literal["zstd", "snappy", "none"] = Field(
+        default="zstd", description="How pages are compressed; zstd at level 1."
+    )
+    row_group_rows: int = Field(default=262_144, ge=1, description="The most rows of a row group.")
+    row_group_bytes: ByteSize = Field(
+        default=64 << 20, ge=1, description="Bytes in memory at which a row group is closed."
+    )
 
     def output_schemas(self, inputs: Schemas) -> Schemas:
         schema = inputs.get("in")
-        for column in schema or ():
-            if str(column.type) in ("month_day_nano_interval", "month_interval", "day_time_interval"):
-                raise SchemaProblem(
-                    f"column {column.name!r} is {type_name(column.type)}, which a Parquet file cannot hold",
-                    hint="turn it into text before",
-                )
+        problem = unwritable(schema) if schema is not None else ""
+        if problem:
+            raise SchemaProblem(problem, hint="turn it into another type before")
         return {}
 
     def encoder(self, file: IO[bytes], schema: pa.Schema, *, beginning: bool) -> Encoder:
-        return ParquetEncoder(file, schema, self.compression, self.row_group_rows)
+        problem = unwritable(schema)
+        if problem:
+            raise OperatorError(problem, hint="turn it into another type before", retry=False)
+        return ParquetEncoder(self, file, schema)
 
     def join(self, parts: Sequence[Path], target: IO[bytes], schema: pa.Schema) -> None:
-        if not parts:
-            ParquetEncoder(target, schema, self.compression, self.row_group_rows).close()
-            return
-        from operators.parquet_footer import MAGIC, join_footers
+        from operators.parquet_footer import join_files
 
-        target.write(MAGIC)
-        footers = []
-        for part in parts:
-            footer, length = _footer(part)
-            footers.append((footer, target.tell() - len(MAGIC)))
-            _copy(part, target, len(MAGIC), length - TAIL - len(footer))
-        try:
-            footer = join_footers(footers)
-        except ValueError as error:
-            raise OperatorError(f"the parts cannot be joined: {error}", retry=False) from None
-        target.write(footer + len(footer).to_bytes(4, "little") + MAGIC)
+        if parts:
+            join_files(parts, target)
+        else:
+            self.encoder(target, schema, beginning=True).close()
 
 
-class ParquetEncoder(Encoder):
-    """Gathers batches into row groups: small ones would cost both space and time."""
+def unwritable(schema: pa.Schema) -> str:
+    """What is wrong with the first column that Parquet cannot hold; empty where all fit."""
+    import pyarrow as pa
 
-    def __init__(self, file: IO[bytes], schema: pa.Schema, compression: Compression, group_rows: int) -> None:
-        import pyarrow.parquet as pq
-
-        self._writer = pq.ParquetWriter(file, schema, compression=compression)
-        self._group_rows = group_rows
-        self._waiting: list[pa.RecordBatch] = []
-        self._rows = self._bytes = 0
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        self._waiting.append(batch)
-        self._rows += batch.num_rows
-        self._bytes += batch.nbytes
-        if self._rows >= self._group_rows or self._bytes >= GROUP_BYTES:
-            self._encode()
-
-    def close(self) -> None:
-        self._encode()
-        self._writer.close()
-
-    def _encode(self) -> None:
-        import pyarrow as pa
-
-        if self._rows:
-            self._writer.write_table(pa.Table.from_batches(self._waiting), row_group_size=self._group_rows)
-        self._waiting, self._rows, self._bytes = [], 0, 0
+    if _fits(schema):
+        return ""
+    bad = next(column for column in schema if not _fits(pa.schema([column])))
+    return f"column {bad.name!r} is {bad.type}, which a Parquet file cannot hold"
 
 
-def _opened(split: Any) -> pq.ParquetFile:
+def _fits(schema: pa.Schema) -> bool:
+    import io
+
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from operators.local_file import open_planned
-
-    os.close(open_planned(split))
     try:
-        return pq.ParquetFile(split["path"], memory_map=True)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _damaged(split["path"], str(error)) from None
+        pq.ParquetWriter(io.BytesIO(), schema).close()
+    except pa.ArrowNotImplementedError:
+        return False
+    return True
 
 
-def _damaged(path: str, said: str) -> OperatorError:
-    return OperatorError(
-        f"{path} is no Parquet file, or a damaged one: {said}",
-        hint="check what wrote it, and its path",
-        retry=False,
-    )
+class ParquetEncoder(Encoder):
+    """Collects batches into row groups, and writes each as it is full."""
 
+    def __init__(self, output: ParquetOutput, file: IO[bytes], schema: pa.Schema) -> None:
+        import pyarrow.parquet as pq
 
-def _selected(file: pq.ParquetFile, columns: Sequence[str] | None, shown: str) -> pa.Schema:
-    import pyarrow as pa
+        self._schema = schema
+        self._most_rows, self._most_bytes = output.row_group_rows, output.row_group_bytes
+        level = 1 if output.compression == "zstd" else None
+        self._writer = pq.ParquetWriter(file, schema, compression=output.compression, compression_level=level)
+        self._held: list[pa.RecordBatch] = []
+        self._rows = self._bytes = 0
 
-    schema = canonical_schema(file.schema_arrow)
-    if columns is None:
-        return schema
-    for name in columns:
-        if name not in schema.names:
-            raise OperatorError(
-                f"{shown} has no column {name!r}", hint=nearest(name, schema.names), retry=False
-            )
-    return pa.schema([schema.field(name) for name in columns])
+    def write(self, batch: pa.RecordBatch) -> None:
+        while batch.num_rows:
+            part = batch.slice(0, self._most_rows - self._rows)
+            self._held.append(part)
+            self._rows += part.num_rows
+            self._bytes += part.nbytes
+            if self._rows >= self._most_rows or self._bytes >= self._most_bytes:
+                self._write_row_group()
+            batch = batch.slice(part.num_rows)
 
+    def close(self) -> None:
+        self._write_row_group()
+        self._writer.close()
 
-def _footer(path: Path) -> tuple[bytes, int]:
-    """The footer of a Parquet file, and the file's length."""
-    with path.open("rb") as file:
-        length = file.seek(0, os.SEEK_END)
-        file.seek(length - TAIL)
-        size = int.from_bytes(file.read(4), "little")
-        file.seek(length - TAIL - size)
-        return file.read(size), length
+    def _write_row_group(self) -> None:
+        import pyarrow as pa
 
-
-def _copy(part: Path, target: IO[bytes], start: int, stop: int) -> None:
-    """Append bytes of a file inside the kernel."""
-    target.flush()
-    with part.open("rb") as source:
-        while start < stop:
-            moved = os.sendfile(target.fileno(), source.fileno(), start, min(stop - start, 1 << 30))
-            if not moved:
-                raise OSError(f"{part} ended early")
-            start += moved
-    target.seek(0, os.SEEK_END)
+        if self._held:
+            table = pa.Table.from_batches(self._held, self._schema)
+            self._held, rows = [], self._rows
+            self._rows = self._bytes = 0
+            self._writer.write_table(table, row_group_size=rows)

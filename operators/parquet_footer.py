@@ -1,218 +1,132 @@
-"""The footer of Parquet files, read and written just far enough to join files without encoding anew.
+"""Joining Parquet files without decoding them: their row groups' bytes, and one footer with moved offsets.
 
-A footer is one struct of Thrift's compact protocol (Apache Thrift, thrift-compact-protocol.md; the fields
-are those of parquet-format's parquet.thrift). It is read generically, so that fields which this module
-does not know are kept; only offsets into the file are changed.
+A Parquet file is `PAR1`, pages, a footer (the Thrift struct FileMetaData), its length in four bytes, and
+`PAR1` again. Field numbers: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 """
 
 from __future__ import annotations
 
-import struct
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import IO
+
+from operators.parquet_thrift import Items, Struct, ThriftError, read_struct, write_struct
+from orchestrator.errors import OperatorError
 
 MAGIC = b"PAR1"
-_STOP, _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(13)
+_COPIED_AT_ONCE = 1 << 30
+_LARGEST_ORDINAL = 2**15 - 1
 
-Struct = dict[int, "Value"]
-
-
-@dataclass
-class Value:
-    """A value with its compact type. A list is (element type, values), a map (key, value types, pairs)."""
-
-    kind: int
-    value: Any
+FILE_SCHEMA, FILE_ROWS, FILE_GROUPS = 2, 3, 4
+GROUP_COLUMNS, GROUP_OFFSET, GROUP_ORDINAL = 1, 5, 7
+CHUNK_OFFSET, CHUNK_META = 2, 3
+CHUNK_INDEXES = (4, 5, 6, 7)
+META_OFFSETS = (9, 10, 11, 14)  # data page, index page, dictionary page, bloom filter
 
 
-class Reader:
-    """Reads compact values from bytes; ValueError where they end early or make no sense."""
+@dataclass(frozen=True)
+class Footer:
+    """The footer of one file; `start` is its first byte, so that pages lie between 4 and it."""
 
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    def struct(self) -> Struct:
-        """One struct: values by field id."""
-        fields: Struct = {}
-        last = 0
-        while (head := self._byte()) != _STOP:
-            kind, delta = head & 15, head >> 4
-            last = last + delta if delta else self._zigzag()
-            fields[last] = Value(kind, self._value(kind, in_field=True))
-        return fields
-
-    def _value(self, kind: int, *, in_field: bool = False) -> Any:
-        match kind:
-            case 1 | 2:
-                # In a field the type is the value; in a list each element has a byte.
-                return kind == _TRUE if in_field else self._byte() == _TRUE
-            case 3:
-                return self._byte()
-            case 4 | 5 | 6:
-                return self._zigzag()
-            case 7:
-                return struct.unpack("<d", self._take(8))[0]
-            case 8:
-                return self._take(self._varint())
-            case 9 | 10:
-                return self._list()
-            case 11:
-                return self._map()
-            case 12:
-                return self.struct()
-        raise ValueError(f"no compact type {kind}")
-
-    def _list(self) -> tuple[int, list[Any]]:
-        head = self._byte()
-        kind, size = head & 15, head >> 4
-        size = self._varint() if size == 15 else size
-        return kind, [self._value(kind) for _ in range(size)]
-
-    def _map(self) -> tuple[int, int, list[tuple[Any, Any]]]:
-        size = self._varint()
-        if not size:
-            return 0, 0, []
-        kinds = self._byte()
-        keys, values = kinds >> 4, kinds & 15
-        return keys, values, [(self._value(keys), self._value(values)) for _ in range(size)]
-
-    def _byte(self) -> int:
-        return self._take(1)[0]
-
-    def _take(self, size: int) -> bytes:
-        piece = self._data[self._at : self._at + size]
-        if len(piece) < size:
-            raise ValueError("the footer ends early")
-        self._at += size
-        return piece
-
-    def _varint(self) -> int:
-        result = shift = 0
-        while True:
-            byte = self._byte()
-            result |= (byte & 127) << shift
-            if byte < 128:
-                return result
-            shift += 7
-
-    def _zigzag(self) -> int:
-        number = self._varint()
-        return (number >> 1) ^ -(number & 1)
+    path: Path
+    start: int
+    meta: Struct
 
 
-class Writer:
-    """Writes what `Reader` reads."""
-
-    def __init__(self) -> None:
-        self._pieces = bytearray()
-
-    def struct(self, fields: Struct) -> bytes:
-        """Append one struct; all bytes so far come back."""
-        last = 0
-        for number, entry in sorted(fields.items()):
-            kind = entry.kind
-            if kind in (_TRUE, _FALSE):
-                kind = _TRUE if entry.value else _FALSE
-            delta = number - last
-            if 0 < delta < 16:
-                self._pieces.append(delta << 4 | kind)
-            else:
-                self._pieces.append(kind)
-                self._zigzag(number)
-            if kind not in (_TRUE, _FALSE):
-                self._value(kind, entry.value)
-            last = number
-        self._pieces.append(_STOP)
-        return bytes(self._pieces)
-
-    def _value(self, kind: int, value: Any) -> None:
-        match kind:
-            case 1 | 2:
-                self._pieces.append(_TRUE if value else _FALSE)
-            case 3:
-                self._pieces.append(value)
-            case 4 | 5 | 6:
-                self._zigzag(value)
-            case 7:
-                self._pieces += struct.pack("<d", value)
-            case 8:
-                self._varint(len(value))
-                self._pieces += value
-            case 9 | 10:
-                self._list(*value)
-            case 11:
-                self._map(*value)
-            case 12:
-                self.struct(value)
-
-    def _list(self, kind: int, values: list[Any]) -> None:
-        if len(values) < 15:
-            self._pieces.append(len(values) << 4 | kind)
-        else:
-            self._pieces.append(15 << 4 | kind)
-            self._varint(len(values))
-        for value in values:
-            self._value(kind, value)
-
-    def _map(self, keys: int, values: int, pairs: list[tuple[Any, Any]]) -> None:
-        self._varint(len(pairs))
-        if pairs:
-            self._pieces.append(keys << 4 | values)
-        for key, value in pairs:
-            self._value(keys, key)
-            self._value(values, value)
-
-    def _varint(self, number: int) -> None:
-        while number > 127:
-            self._pieces.append(number & 127 | 128)
-            number >>= 7
-        self._pieces.append(number)
-
-    def _zigzag(self, number: int) -> None:
-        self._varint(number << 1 if number >= 0 else (-number << 1) - 1)
+def read_footer(path: Path) -> Footer:
+    """The footer of a file; `OperatorError` where it is no complete Parquet file."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 8))
+        tail = file.read(8)
+        length = int.from_bytes(tail[:4], "little")
+        if size < 12 or tail[4:] != MAGIC or length > size - 12:
+            raise _broken(path, "it does not end as one")
+        file.seek(size - 8 - length)
+        try:
+            return Footer(path, size - 8 - length, read_struct(file.read(length)))
+        except ThriftError as error:
+            raise _broken(path, f"its footer cannot be read: {error}") from None
 
 
-# Field numbers of parquet.thrift.
-_SCHEMA, _ROWS, _GROUPS = 2, 3, 4  # FileMetaData
-_COLUMNS, _GROUP_OFFSET, _ORDINAL = 1, 5, 7  # RowGroup
-_CHUNK_OFFSET, _META, _PAGE_INDEXES = 2, 3, (4, 5, 6, 7)  # ColumnChunk
-_DATA, _INDEX, _DICTIONARY, _BLOOM = 9, 10, 11, 14  # ColumnMetaData
+def join_files(parts: Sequence[Path], target: IO[bytes]) -> None:
+    """Write one Parquet file that holds the row groups of the parts, in order.
 
-
-def join_footers(footers: list[tuple[bytes, int]]) -> bytes:
-    """One footer for files whose row groups were laid one after another.
-
-    Each pair is a file's footer and by how many bytes its row groups have moved. Raises ValueError where
-    the files have not the same columns.
+    Statistics, dictionaries and bloom filters stay; page indexes, which hold offsets of their own, are left
+    out (readers do without). At least one part is needed, and all must have the same schema.
     """
-    read = [(Reader(footer).struct(), shift) for footer, shift in footers]
-    whole = read[0][0]
+    footers = [read_footer(path) for path in parts]
+    _check_same_schema(footers)
+    target.write(MAGIC)
     groups: list[Struct] = []
-    for number, (footer, shift) in enumerate(read):
-        if footer[_SCHEMA] != whole[_SCHEMA]:
-            raise ValueError(f"part {number + 1} has other columns than the first")
-        groups.extend(_moved(group, shift) for group in footer[_GROUPS].value[1])
-    for ordinal, group in enumerate(groups):
-        # The ordinal is 16 bits wide and optional; more row groups than that have none.
-        group.pop(_ORDINAL, None)
-        if len(groups) <= 32767:
-            group[_ORDINAL] = Value(_I16, ordinal)
-    whole[_GROUPS] = Value(_LIST, (_STRUCT, groups))
-    whole[_ROWS] = Value(_I64, sum(footer[_ROWS].value for footer, _ in read))
-    return Writer().struct(whole)
+    for footer in footers:
+        shift = target.tell() - len(MAGIC)
+        _copy(footer.path, len(MAGIC), footer.start - len(MAGIC), target)
+        for group in _groups(footer):
+            _move(group, shift, len(groups))
+            groups.append(group)
+    meta = footers[0].meta
+    meta.set(FILE_ROWS, sum(footer.meta.get(FILE_ROWS) for footer in footers))
+    meta.set(FILE_GROUPS, Items(meta.get(FILE_GROUPS).kind, groups))
+    text = write_struct(meta)
+    target.write(text + len(text).to_bytes(4, "little") + MAGIC)
 
 
-def _moved(group: Struct, shift: int) -> Struct:
-    _add(group, _GROUP_OFFSET, shift)
-    for chunk in group[_COLUMNS].value[1]:
-        _add(chunk, _CHUNK_OFFSET, shift)
-        for field in (_DATA, _INDEX, _DICTIONARY, _BLOOM):
-            _add(chunk[_META].value, field, shift)
-        for field in _PAGE_INDEXES:
-            chunk.pop(field, None)  # page indexes lie outside the row groups and hold offsets of their own
-    return group
+def _groups(footer: Footer) -> list[Struct]:
+    found: list[Struct] = footer.meta.get(FILE_GROUPS).items
+    return found
 
 
-def _add(fields: Struct, number: int, shift: int) -> None:
-    if number in fields and fields[number].value:
-        fields[number].value += shift
+def _move(group: Struct, shift: int, ordinal: int) -> None:
+    """Add `shift` to every offset in a row group, and number it anew."""
+    _shift(group, GROUP_OFFSET, shift)
+    if ordinal <= _LARGEST_ORDINAL and GROUP_ORDINAL in group.fields:
+        group.set(GROUP_ORDINAL, ordinal)
+    else:
+        group.drop(GROUP_ORDINAL)
+    for chunk in group.get(GROUP_COLUMNS).items:
+        _shift(chunk, CHUNK_OFFSET, shift)
+        chunk.drop(*CHUNK_INDEXES)
+        meta = chunk.get(CHUNK_META)
+        for number in META_OFFSETS:
+            _shift(meta, number, shift)
+
+
+def _shift(holder: Struct, number: int, shift: int) -> None:
+    offset = holder.get(number, 0)
+    if offset > 0:  # absent or 0: not there
+        holder.set(number, offset + shift)
+
+
+def _check_same_schema(footers: Sequence[Footer]) -> None:
+    first = footers[0]
+    for footer in footers[1:]:
+        if footer.meta.get(FILE_SCHEMA) != first.meta.get(FILE_SCHEMA):
+            raise OperatorError(
+                f"{footer.path} has another schema than {first.path}: they cannot be joined", retry=False
+            )
+
+
+def _copy(source: Path, start: int, size: int, target: IO[bytes]) -> None:
+    """Append a range of a file to another, inside the kernel (which may share the blocks)."""
+    target.flush()
+    with source.open("rb") as origin:
+        while size:
+            moved = _copy_some(origin.fileno(), target.fileno(), min(size, _COPIED_AT_ONCE), start)
+            if not moved:
+                raise OperatorError(f"{source} ended {size} bytes early while it was joined")
+            start, size = start + moved, size - moved
+    target.seek(0, os.SEEK_END)
+
+
+def _copy_some(source: int, target: int, size: int, start: int) -> int:
+    try:
+        return os.copy_file_range(source, target, size, start)
+    except OSError:  # another file system, or one that cannot: sendfile says what is really wrong
+        return os.sendfile(target, source, start, size)
+
+
+def _broken(path: Path, reason: str) -> OperatorError:
+    return OperatorError(f"{path} is no complete Parquet file: {reason}", retry=False)

@@ -1,140 +1,150 @@
-"""Parquet: joins that encode nothing twice, row groups, columns, and files that are none."""
+"""ParquetInput and ParquetOutput beyond the shared suites: types, row groups, clear errors."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+import io
 from pathlib import Path
 from typing import Any
 
-import duckdb
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from operators.parquet import ParquetInput, ParquetOutput
-from operators.parquet_footer import Reader, Value, Writer, join_footers
 from orchestrator.errors import OperatorError
 from orchestrator.sdk.input import InputChanged
-from orchestrator.sdk.testing import make_context, read_all
-
-TABLE = pa.table(
-    {
-        "n": pa.array(range(100), pa.int64()),
-        "word": pa.array([None if n % 7 == 0 else f"word {n % 5}" for n in range(100)]),
-        "nested": pa.array([[n, None] if n % 3 else None for n in range(100)], pa.list_(pa.int32())),
-        "price": pa.array([n / 4 for n in range(100)], pa.float64()),
-    }
-)
+from orchestrator.sdk.operator import SchemaProblem
+from orchestrator.sdk.testing import as_rows, encode, make_context, read_all, read_split, read_with_resume
 
 
-def join(folder: Path, tables: list[pa.Table], **options: Any) -> Path:
-    parts = []
-    for number, table in enumerate(tables):
-        parts.append(folder / f"part{number}.parquet")
-        pq.write_table(table, parts[-1], row_group_size=9, **options)
-    target = folder / "whole.parquet"
-    with target.open("wb") as file:
-        ParquetOutput(path="out").join(parts, file, TABLE.schema)
-    return target
+def write(folder: Path, columns: dict[str, Any], **how: Any) -> ParquetInput:
+    pq.write_table(pa.table(columns), folder / "f.parquet", **how)
+    return ParquetInput(path="f.parquet")
 
 
-@pytest.mark.parametrize("compression", ["zstd", "snappy", "none"])
-@pytest.mark.parametrize("cuts", [[], [50], [1, 2, 99], list(range(3, 100, 3))])
-def test_joined_parts_read_as_one_by_three_engines(tmp_path: Path, cuts: list[int], compression: str) -> None:
-    bounds = [0, *cuts, 100]
-    tables = [TABLE.slice(a, b - a) for a, b in pairwise(bounds)]
-    whole = join(tmp_path, tables, compression=compression)
-    assert pq.read_table(whole).equals(TABLE)
-    assert pl.read_parquet(whole).to_arrow().cast(TABLE.schema).equals(TABLE)
-    with duckdb.connect() as connection:
-        rows = connection.execute("SELECT n, word, nested FROM read_parquet(?)", [str(whole)]).fetchall()
-    assert [row[0] for row in rows] == list(range(100))
-    assert [row[2] for row in rows] == TABLE["nested"].to_pylist()
+def test_types_are_canonical_whatever_the_file_says(tmp_path: Path) -> None:
+    source = write(
+        tmp_path,
+        {
+            "large": pa.array(["a", None], pa.large_string()),
+            "view": pa.array(["a", None], pa.string_view()),
+            "dict": pa.array(["a", None]).dictionary_encode(),
+            "nested": pa.array([[{"x": "a"}], None], pa.large_list(pa.struct([("x", pa.large_string())]))),
+        },
+    )
+    [batch] = read_all(source, make_context(tmp_path))
+    assert source.discover(make_context(tmp_path)) == batch.schema
+    assert [str(kind) for kind in batch.schema.types] == [
+        "string", "string", "string", "list<item: struct<x: string>>",
+    ]  # fmt: skip
+    assert batch.to_pylist()[1] == {"large": None, "view": None, "dict": None, "nested": None}
 
 
-def test_statistics_and_row_group_numbers_survive_the_join(tmp_path: Path) -> None:
-    metadata = pq.ParquetFile(join(tmp_path, [TABLE.slice(0, 30), TABLE.slice(30)])).metadata
-    assert metadata.num_rows == 100
-    assert metadata.row_group(4).column(0).statistics.min == 30
-    found = pq.read_table(tmp_path / "whole.parquet", filters=[("n", ">=", 95)])
-    assert found["n"].to_pylist() == list(range(95, 100))
+def test_only_the_chosen_columns_are_read_in_the_chosen_order(tmp_path: Path) -> None:
+    write(tmp_path, {"a": [1], "b": [{"c": 2, "d": 3}], "e": ["x"]})
+    source = ParquetInput(path="f.parquet", columns=("e", "b"))
+    [batch] = read_all(source, make_context(tmp_path))
+    assert batch.to_pylist() == [{"e": "x", "b": {"c": 2, "d": 3}}]
+    assert list(batch.schema.names) == ["e", "b"]
 
 
-def test_page_indexes_of_parts_are_left_out_rather_than_wrong(tmp_path: Path) -> None:
-    whole = join(tmp_path, [TABLE.slice(0, 50), TABLE.slice(50)], write_page_index=True)
-    assert pq.read_table(whole).equals(TABLE)
-    assert not pq.ParquetFile(whole).metadata.row_group(0).column(0).has_offset_index
+def test_a_column_that_is_not_there_is_an_error_with_the_nearest_name(tmp_path: Path) -> None:
+    write(tmp_path, {"name": [1]})
+    with pytest.raises(OperatorError, match="no column 'nmae'[^$]*did you mean 'name'"):
+        read_all(ParquetInput(path="f.parquet", columns=("nmae",)), make_context(tmp_path))
 
 
-def test_parts_of_other_columns_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OperatorError, match="part 2 has other columns"):
-        join(tmp_path, [TABLE, TABLE.select(["n"])])
+def test_two_columns_of_one_name_are_an_error(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    pq.write_table(table, tmp_path / "f.parquet")
+    with pytest.raises(OperatorError, match="two columns 'a'"):
+        ParquetInput(path="f.parquet").discover(make_context(tmp_path))
 
 
-def test_no_parts_make_a_file_without_rows(tmp_path: Path) -> None:
-    found = pq.read_table(join(tmp_path, []))
-    assert found.schema.equals(TABLE.schema)
-    assert found.num_rows == 0
+def test_a_position_is_a_row_group_and_the_rows_given_of_it(tmp_path: Path) -> None:
+    source = write(tmp_path, {"a": list(range(10))}, row_group_size=4)
+    context = make_context(tmp_path, batch_rows=3)
+    [split] = source.plan(context)
+    assert read_split(source, context, split).positions == [
+        {"row_group": 0, "rows": 0}, {"row_group": 0, "rows": 3}, {"row_group": 1, "rows": 0},
+        {"row_group": 1, "rows": 3}, {"row_group": 2, "rows": 0}, {"row_group": 3, "rows": 0},
+        {"row_group": 3, "rows": 0},
+    ]  # fmt: skip
+    assert len(as_rows(read_with_resume(source, context))) == 10
 
 
-_leaf = st.one_of(
-    st.booleans().map(lambda value: Value(1 if value else 2, value)),
-    st.integers(0, 255).map(lambda value: Value(3, value)),
-    st.integers(-(2**63), 2**63 - 1).map(lambda value: Value(6, value)),
-    st.floats(allow_nan=False).map(lambda value: Value(7, value)),
-    st.binary(max_size=200).map(lambda value: Value(8, value)),
-    st.lists(st.integers(-100, 100), max_size=40).map(lambda values: Value(9, (5, values))),
-    st.lists(st.booleans(), max_size=20).map(lambda values: Value(9, (1, values))),
-    st.lists(st.tuples(st.binary(max_size=5), st.integers(0, 9)), min_size=1, max_size=5).map(
-        lambda pairs: Value(11, (8, 5, pairs))
-    ),
-)
-_value = st.recursive(
-    _leaf,
-    lambda inner: st.dictionaries(st.integers(1, 300), inner, max_size=5).map(lambda value: Value(12, value)),
-)
+def test_batches_keep_within_bytes(tmp_path: Path) -> None:
+    source = write(tmp_path, {"a": ["x" * 100] * 50})
+    batches = read_with_resume(source, make_context(tmp_path, batch_bytes=1000))
+    assert max(batch.nbytes for batch in batches) <= 1000
+    assert len(as_rows(batches)) == 50
 
 
-@given(st.dictionaries(st.integers(1, 300), _value, max_size=8))
-def test_any_compact_struct_is_written_as_it_was_read(fields: dict[int, Value]) -> None:
-    assert Reader(Writer().struct(fields)).struct() == fields
-
-
-def test_a_real_footer_is_written_byte_for_byte(tmp_path: Path) -> None:
-    pq.write_table(TABLE, tmp_path / "a.parquet")
-    content = (tmp_path / "a.parquet").read_bytes()
-    size = int.from_bytes(content[-8:-4], "little")
-    footer = content[-8 - size : -8]
-    assert Writer().struct(Reader(footer).struct()) == footer
-    with pytest.raises(ValueError, match="ends early"):
-        join_footers([(footer[:-20], 0)])
-
-
-def test_columns_are_chosen_in_order_and_a_missing_one_is_named(tmp_path: Path) -> None:
-    pq.write_table(TABLE, tmp_path / "in.parquet", row_group_size=30)
-    source = ParquetInput(path="in.parquet", columns=("word", "n"))
-    rows = read_all(source, make_context(tmp_path))
-    assert pa.Table.from_batches(rows).equals(TABLE.select(["word", "n"]))
-    with pytest.raises(OperatorError, match="no column 'words'") as caught:
-        ParquetInput(path="in.parquet", columns=("words",)).discover(make_context(tmp_path))
-    assert "word" in caught.value.hint
-
-
-@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(100) + b"PAR1", b"id,name\n1,a\n" * 9])
-def test_a_file_that_is_no_parquet_is_named(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "in.parquet").write_bytes(content)
-    with pytest.raises(OperatorError, match="in.parquet is no Parquet file") as caught:
-        read_all(ParquetInput(path="in.parquet"), make_context(tmp_path))
+@pytest.mark.parametrize("data", [b"", b"PAR1", b"a,b\n1,2\n", b"PAR1" + b"x" * 100 + b"PAR1"])
+def test_what_is_no_parquet_file_is_named(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "f.parquet").write_bytes(data)
+    with pytest.raises(OperatorError, match=r"f\.parquet cannot be read as Parquet") as caught:
+        read_all(ParquetInput(path="f.parquet"), make_context(tmp_path))
+    assert caught.value.hint
     assert not caught.value.retry
 
 
-def test_a_file_that_changed_is_not_gone_on_with(tmp_path: Path) -> None:
-    pq.write_table(TABLE, tmp_path / "in.parquet")
-    source, context = ParquetInput(path="in.parquet"), make_context(tmp_path)
+def test_pages_that_are_broken_name_the_row_group(tmp_path: Path) -> None:
+    write(tmp_path, {"a": [f"text {n}" for n in range(5000)]}, row_group_size=2500, use_dictionary=False)
+    path = tmp_path / "f.parquet"
+    data = bytearray(path.read_bytes())
+    start = pq.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset
+    data[start + 2 : start + 200] = b"\xff" * 198
+    path.write_bytes(data)
+    context, source = make_context(tmp_path), ParquetInput(path="f.parquet")
+    with pytest.raises(OperatorError, match="row group 1 cannot be read"):
+        read_all(source, context)
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    context = make_context(tmp_path)
+    assert ParquetInput(path="none").discover(context) is None
+    with pytest.raises(OperatorError, match="there is no file"):
+        ParquetInput(path="none").plan(context)
+    with pytest.raises(OperatorError, match="is a folder"):
+        ParquetInput(path=".").plan(context)
+
+
+def test_a_file_that_changed_since_it_was_planned_is_refused(tmp_path: Path) -> None:
+    source, context = write(tmp_path, {"a": [1]}), make_context(tmp_path)
     [split] = source.plan(context)
-    pq.write_table(TABLE.slice(5), tmp_path / "in.parquet")
-    with pytest.raises(InputChanged, match=r"in\.parquet"):
-        source.open(context, split, {"group": 0, "row": 3})
+    write(tmp_path, {"a": ["another", "one"]})
+    with pytest.raises(InputChanged, match="changed since this run began"):
+        source.open(context, split, None)
+
+
+@pytest.mark.parametrize("compression", ["zstd", "snappy", "none"])
+def test_pages_are_compressed_as_asked(compression: Any) -> None:
+    data = encode(ParquetOutput(path="x", compression=compression), [pa.record_batch({"a": [1]})])
+    found = pq.ParquetFile(io.BytesIO(data)).metadata.row_group(0).column(0).compression
+    assert found == {"zstd": "ZSTD", "snappy": "SNAPPY", "none": "UNCOMPRESSED"}[compression]
+
+
+def test_batches_are_gathered_into_row_groups_by_rows_and_bytes() -> None:
+    batches = pa.table({"a": list(range(100))}).to_batches(max_chunksize=7)
+
+    def groups(**limits: int) -> list[int]:
+        data = encode(ParquetOutput(path="x", **limits), batches)  # type: ignore[arg-type]
+        meta = pq.ParquetFile(io.BytesIO(data)).metadata
+        return [meta.row_group(n).num_rows for n in range(meta.num_row_groups)]
+
+    assert groups() == [100]
+    assert groups(row_group_rows=40) == [40, 40, 20]
+    assert groups(row_group_rows=3)[:2] == [3, 3]
+    assert groups(row_group_bytes=200) == [28, 28, 28, 16]
+
+
+def test_a_type_that_parquet_cannot_hold_is_refused_before_the_run_and_in_it() -> None:
+    interval: Any = pa.month_day_nano_interval()
+    schema = pa.schema([pa.field("ok", pa.int64()), pa.field("bad", interval)])
+    with pytest.raises(SchemaProblem, match="column 'bad' is month_day_nano_interval") as caught:
+        ParquetOutput(path="x").output_schemas({"in": schema})
+    assert caught.value.hint
+    with pytest.raises(OperatorError, match="column 'bad'"):
+        encode(ParquetOutput(path="x"), [], schema)
+    assert ParquetOutput(path="x").output_schemas({"in": None}) == {}
