@@ -63,7 +63,7 @@ class CsvInput(Input):
     infer_rows: int = Field(
         default=10_000, ge=1, description="Rows from which types are inferred; later misfits are rejects."
     )
-    null_values: tuple[str, ...] = Field(
+    null_values: Sequence[str] = Field(
         default=(), description="Texts that mean null, besides the empty field, such as NA."
     )
     encoding: str = Field(default="utf-8", pattern="^utf-?8$", description="The encoding; only utf-8.")
