@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from orchestrator import DAG
 from operators import CsvInput, CsvOutput, Filter, Mapping, ParquetOutput, SqliteOutput
+from orchestrator import DAG
 
 with DAG("flights", tags=["demo"], doc_md=__doc__) as dag:
     flights = CsvInput("flights", path=".demo/data/flights.csv", null_values=["NA"])

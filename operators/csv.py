@@ -118,7 +118,7 @@ class CsvInput(Input):
     def _dialect(self) -> Dialect:
         from operators.csv_records import Dialect
 
-        return Dialect(self.delimiter.encode(), self.quote.encode(), self.null_values)
+        return Dialect(self.delimiter.encode(), self.quote.encode(), tuple(self.null_values))
 
 
 @operator("csv")

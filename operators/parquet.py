@@ -25,7 +25,7 @@ class ParquetInput(Input):
     """Reads one Parquet file, row group by row group."""
 
     path: Templated[str] = Field(description="The file.", min_length=1)
-    columns: tuple[str, ...] = Field(
+    columns: Sequence[str] = Field(
         default=(), description="The columns to read, in this order; all where none is named."
     )
 
