@@ -14,6 +14,7 @@ from orchestrator.clock import Clock
 from orchestrator.crash import crash_point
 from orchestrator.engine.boundary import NodeFailed, operator_code
 from orchestrator.engine.coordinator import Acknowledgement, Coordinator, Epoch, StagePort
+from orchestrator.engine.memory import use_system_allocator
 from orchestrator.engine.message import Barrier
 from orchestrator.engine.plan import plan_stage
 from orchestrator.engine.signals import Signals
@@ -48,6 +49,7 @@ def run_attempt(order: Order, port: StagePort, around: Surroundings) -> Report:
 
     Only what is no error of the stage is raised: interrupts, and bugs of our own.
     """
+    use_system_allocator()
     try:
         with functions_of(Path(order.tree) if order.tree else None):
             plan = plan_stage(order, around.registry)
