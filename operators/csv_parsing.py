@@ -58,12 +58,12 @@ class Parser:
         import polars as pl
         import pyarrow as pa
 
-        quoted = bool(self.dialect.quote) and self.dialect.quote in data
         whole = _ended(data)
+        quoted = self.dialect.quote in data and not self.dialect.quotes_no_field(data)
         if (quoted and not self._is_in_shape(whole)) or self._has_lone_returns(whole):
             return None
         try:
-            frame = self._frame(whole, self._parsed_types)
+            frame = self._frame(whole, self._parsed_types, quoted=quoted)
             if self._has_short_rows(whole, frame, quoted=quoted):
                 return None
             rows = self._batch(frame)
@@ -105,7 +105,9 @@ class Parser:
         }  # fmt: skip
         return [plain.get(str(column.type), pl.String()) for column in self.schema]
 
-    def _frame(self, data: bytes, types: Sequence[pl.DataType], *, lenient: bool = False) -> pl.DataFrame:
+    def _frame(
+        self, data: bytes, types: Sequence[pl.DataType], *, quoted: bool = True, lenient: bool = False
+    ) -> pl.DataFrame:
         import polars as pl
 
         if not data:
@@ -117,7 +119,7 @@ class Parser:
             has_header=False,
             schema=dict(zip(self._keys, types, strict=True)),
             separator=self.dialect.delimiter.decode(),
-            quote_char=self.dialect.quote.decode() or None,
+            quote_char=(quoted and self.dialect.quote.decode()) or None,
             null_values=list(self.dialect.null_values) or None,
             ignore_errors=lenient,
         )
@@ -297,14 +299,15 @@ def _uncastable(values: pl.Series, wanted: pa.DataType) -> list[int]:
     """The rows whose text is not of the type."""
     import pyarrow as pa
 
-    def fits(value: str | None) -> bool:
+    def fits(texts: list[str | None]) -> bool:
         try:
-            _cast(pa.chunked_array([[value]], pa.string()), wanted)
+            _cast(pa.chunked_array([texts], pa.string()), wanted)
         except pa.ArrowInvalid:
             return False
         return True
 
-    if pa.types.is_string(wanted):
+    distinct = values.unique().to_list()
+    if pa.types.is_string(wanted) or fits(distinct):
         return []
-    verdict = {value: fits(value) for value in values.unique().to_list()}
+    verdict = {value: fits([value]) for value in distinct}
     return [row for row, value in enumerate(values) if not verdict[value]]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.sdk.context import Context
 
 PIECE_BYTES = 6 << 20
-EXACT_BYTES = 64 << 10
+EXACT_BYTES = 16 << 10
 LONGEST_RECORD = 64 << 20
 _NO_CSV = {
     b"PAR1": "a Parquet file", b"ARROW1": "an Arrow file", b"\x1f\x8b": "compressed by gzip",
@@ -106,7 +106,7 @@ class CsvFile:
             piece = parser.parse(data[:end]) if end else None
             if piece is not None:
                 return piece
-            size //= 8
+            size //= 6
         return self._exact_piece(parser, place)
 
     def _exact_piece(self, parser: Parser, place: Place) -> Piece:
@@ -124,7 +124,9 @@ class CsvFile:
         """Behind the last line end that is outside quotes, as far as counting them tells; 0 where none is."""
         quote = self.dialect.quote
         end = data.rfind(b"\n") + 1
-        odd = data.count(quote, 0, end) % 2 if quote and quote in data else 0
+        if not end or quote not in data or self.dialect.quotes_no_field(data):
+            return end
+        odd = data.count(quote, 0, end) % 2
         for _ in range(1000):
             if not odd or not end:
                 return end
@@ -197,7 +199,7 @@ def _sample(file: CsvFile, names: list[str], wanted: list[str], place: Place, ro
     parser = Parser(pa.schema([(name, pa.string()) for name in names]), file.dialect)
     parts: list[pa.RecordBatch] = []
     while not file.is_end(place.offset) and sum(part.num_rows for part in parts) < rows:
-        piece = file.piece(parser, place, 2 * EXACT_BYTES)
+        piece = file.piece(parser, place, 16 * EXACT_BYTES)
         parts.append(piece.rows.select(wanted))
         place = Place(place.offset + piece.size, place.line + piece.lines)
     schema = pa.schema([(name, pa.string()) for name in wanted])

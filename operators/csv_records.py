@@ -39,6 +39,13 @@ class Dialect:
         one = rf"(?:{q}(?:[^{q}]|{q}{q})*{q}|[^{q}{d}\n][^{d}\n]*)?"
         return rf"\A(?:{one}(?:{d}{one})*\r?\n)*\z"
 
+    def quotes_no_field(self, data: bytes) -> bool:
+        """Whether no field begins with a quote, so that all quotes are plain text."""
+        quote = self.quote
+        return not quote or not (
+            self.delimiter + quote in data or b"\n" + quote in data or data.startswith(quote)
+        )
+
     @cached_property
     def lone_return(self) -> re.Pattern[bytes]:
         """A field that begins or ends with a CR which ends no line."""

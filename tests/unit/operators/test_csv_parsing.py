@@ -229,3 +229,17 @@ def test_any_delimiter_is_taken_literally(delimiter: str) -> None:
     assert parser.parse_exactly(text.encode(), 1, final=True).rows == pa.record_batch(
         [["a"], [f"b{delimiter}"], ["]"]], schema=schema_of(columns)
     )
+
+
+def test_plain_quotes_alone_do_not_slow_a_file_down() -> None:
+    """Neither an odd number of them nor one on each of two lines."""
+    columns = {"n": "int64", "size": "string"}
+    assert rows_of('1,5" pipe\n2,x\n', columns) == [{"n": 1, "size": '5" pipe'}, {"n": 2, "size": "x"}]
+    assert rows_of('1,5"\n2,6"\n', columns) == [{"n": 1, "size": '5"'}, {"n": 2, "size": '6"'}]
+
+
+def test_plain_quotes_among_quoted_fields_are_still_plain() -> None:
+    parser = Parser(schema_of({"n": "int64", "size": "string"}), Dialect())
+    piece = parser.parse_exactly(b'1,5" pipe\n2,"x\ny"\n3,6"\r\n', 1, final=True)
+    assert piece.rows.column("size").to_pylist() == ['5" pipe', "x\ny", '6"']
+    assert piece.rejects == []
