@@ -16,10 +16,14 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 PRELOAD = [
-    "orchestrator.cli.main", "orchestrator.app", "orchestrator.cli.run", "orchestrator.dag.discovery",
-    "orchestrator.dag.validation", "orchestrator.dag.graph", "operators.csv", "operators.parquet",
-    "operators.sqlite", "operators.generate", "operators.discard", "operators.transforms.filter",
-    "operators.transforms.mapping", "operators.transforms.route", "orchestrator.sdk.function",
+    "polars", "pyarrow.compute", "pyarrow.parquet", "yaml", "pysqlite3", "sqlalchemy.dialects.sqlite",
+    "orchestrator.cli.main", "orchestrator.app", "orchestrator.cli.run", "orchestrator.cli.runs",
+    "orchestrator.cli.plan", "orchestrator.cli.summary", "orchestrator.dag.discovery",
+    "orchestrator.dag.yaml_reader", "orchestrator.dag.validation", "orchestrator.dag.graph",
+    "operators.csv_reading", "operators.parquet", "operators.parquet_footer", "operators.sqlite",
+    "operators.sqlite_table", "operators.generate", "operators.discard", "operators.transforms.filter",
+    "operators.transforms.mapping", "operators.transforms.route", "operators.transforms.semantics",
+    "orchestrator.sdk.function",
 ]  # fmt: skip
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(PRELOAD)
@@ -70,10 +74,13 @@ class Running:
 
 
 class Shell:
-    """Where commands run: a folder, a home, and files for what they say."""
+    """Where commands run: a folder, a home, and files for what they say.
 
-    def __init__(self, folder: Path, home: Path) -> None:
-        self.folder, self.home = folder, home
+    Commands that are not `measured` count for no coverage: tracing them would double their time.
+    """
+
+    def __init__(self, folder: Path, home: Path, *, measured: bool = True) -> None:
+        self.folder, self.home, self.measured = folder, home, measured
         self._said = home.parent / f"{home.name}-said"
         self._said.mkdir(parents=True, exist_ok=True)
         self._count = 0
@@ -92,7 +99,17 @@ class Shell:
         variables = {"FUSTGO_HOME": str(self.home), **(environ or {})}
         process = _server.Process(
             target=_child,
-            args=(args, str(self.folder), variables, crash, str(log or ""), str(out), str(err), before),
+            args=(
+                args,
+                str(self.folder),
+                variables,
+                crash,
+                str(log or ""),
+                str(out),
+                str(err),
+                before,
+                self.measured,
+            ),
         )
         process.start()
         return Running(process, out, err)
@@ -111,10 +128,13 @@ def _child(
     out: str,
     err: str,
     before: Callable[[], None] | None,
+    measured: bool,
 ) -> None:
     from orchestrator import crash as points
-    from orchestrator.cli.main import main
+    from orchestrator.cli import main as command
 
+    if not measured:
+        _stop_tracing()
     os.chdir(folder)
     os.environ.update(variables)
     for descriptor, path in ((1, out), (2, err)):
@@ -124,7 +144,14 @@ def _child(
     points._log_path = log
     if before is not None:
         before()
-    code = main(args)
+    code = command.main(args)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _stop_tracing() -> None:
+    coverage = sys.modules.get("coverage")
+    running = coverage.Coverage.current() if coverage is not None else None
+    if running is not None:
+        running.stop()
