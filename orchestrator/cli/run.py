@@ -97,6 +97,10 @@ def _execute(args: argparse.Namespace, app: App, signals: Signals) -> int:
     app.client.leave(worker)
     view = app.client.show_run(str(run.number))
     print_summary(view, sys.stdout)
+    if args.abandon is not None and report is None:
+        again = f"go on without its rows: --resume {view.run.number}; start over: --clear {view.run.number}"
+        print(f"the decided epoch was given up; {again}", file=sys.stderr)
+        return 0
     if report is not None and report.outcome == Outcome.FAILED and view.run.state == "failed":
         print(
             f"error: {report.message}" + (f"\n  hint: {report.hint}" if report.hint else ""), file=sys.stderr

@@ -90,13 +90,13 @@ class Attempt:
 
     def run(self) -> Report:
         """Restore, then go on, or do only what the order says."""
+        if self._order.only == "abandon":
+            return self._abandon()
         checkpoint = self._prepare()
         self._tokens = list(checkpoint.tokens)
         self._applied = checkpoint.applied
         self._last = checkpoint.last
         self._stage.restore_schemas(checkpoint.last)
-        if self._order.only == "abandon":
-            return self._abandon(checkpoint)
         self._settle(checkpoint)
         if checkpoint.last is not None and checkpoint.last.final:
             return self._finish()
@@ -243,15 +243,25 @@ class Attempt:
         crash_point("staging.removed")
         return Report(Outcome.SUCCESS, results=self._last.results if self._last is not None else {})
 
-    def _abandon(self, checkpoint: Checkpoint) -> Report:
-        """Give up the decided epoch: the ledger is raised first, so that no late attempt applies it."""
-        owed = checkpoint.owed
-        if owed is not None:
-            for node, target in self._stage.targets.items():
-                with operator_code(node, f"while epoch {owed.epoch} was given up"):
-                    target.give_up(owed, self._tokens_of(node))
-                crash_point("output.given_up")
-        return Report(Outcome.SUCCESS)
+    def _abandon(self) -> Report:
+        """Give up the decided epoch: the ledger is raised first, so that no late attempt applies it.
+
+        A target that does not answer stops nothing: that is what may have been wrong. Its rows may come yet.
+        """
+        self._stage.parts.prepare()
+        checkpoint = self._port.opened()
+        self._tokens = list(checkpoint.tokens)
+        silent = []
+        for node, target in self._stage.targets.items():
+            try:
+                with operator_code(node, "while an epoch was given up"):
+                    target.prepare(self._order.base)
+                    if checkpoint.owed is not None:
+                        target.give_up(checkpoint.owed, self._tokens_of(node))
+            except NodeFailed as error:
+                silent.append(f"{error.message}: rows of the given-up epoch may still appear there")
+            crash_point("output.given_up")
+        return Report(Outcome.SUCCESS, "; ".join(silent))
 
     def _drop_states(self, decision: Decision) -> None:
         """States that this epoch has replaced are not needed any more."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from orchestrator.runs.figures import Figures
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -25,15 +27,9 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class NodeProgress:
-    """One node: rows and bytes taken and given, rows refused and dropped, seconds at work."""
+class NodeProgress(Figures):
+    """One node's figures, and the seconds that it was at work."""
 
-    rows_in: int = 0
-    rows_out: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    rejects: int = 0
-    dropped: int = 0
     busy: float = 0.0
 
 

@@ -134,9 +134,8 @@ class InlineWorker:
         return report
 
     def _finish(self, claimed: queue.Claimed, report: Report, watcher: Watcher) -> None:
-        error = (
-            {"message": report.message, "hint": report.hint, "node": report.node} if report.message else None
-        )
+        failed = report.outcome != Outcome.SUCCESS and report.message
+        error = {"message": report.message, "hint": report.hint, "node": report.node} if failed else None
         done = steps.finish(
             self.database,
             claimed.attempt,
@@ -146,6 +145,8 @@ class InlineWorker:
             retry=report.retry,
             give_up=report.gives_up,
         )
+        if report.outcome == Outcome.SUCCESS and report.message:
+            watcher.note(f"{claimed.stage_run.stage}: {report.message}")
         if report.outcome == Outcome.FAILED and done.stage == StageState.QUEUED and done.due is not None:
             at = done.due.strftime("%H:%M:%S")
             watcher.note(f"{claimed.stage_run.stage}: {report.message}\n  another try is due at {at} UTC")

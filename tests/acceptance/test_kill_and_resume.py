@@ -108,7 +108,10 @@ def leftovers(shell: Shell) -> list[str]:
 
 
 def points_of(target: str) -> list[tuple[str, int]]:
-    return [(point, passing) for point in (*EVERYWHERE, *ONLY[target]) for passing in (1, 3)]
+    listed = [(point, passing) for point in (*EVERYWHERE, *ONLY[target]) for passing in (1, 3)]
+    # One epoch is applied by each output in turn, the hidden one for rejects included.
+    each_output = [("output.applied", passing) for passing in range(4, len(TARGETS[target]) + 3)]
+    return [*listed, ("output.applied", 2), *each_output]
 
 
 def passes(shell: Shell, file: str) -> dict[str, int]:
@@ -143,7 +146,7 @@ def test_killed_at_any_point_and_resumed(shell: Shell, target: str, point: str, 
     file = write_dag(shell, target)
     killed = shell.run("run", file, crash=f"{point}@{passing}")
     if killed.code == 0:
-        assert passing == 3, f"{point} was not passed even once"
+        assert passing > 1, f"{point} was not passed even once"
         assert_whole(shell, target)
         return
     assert killed.code == KILLED, killed

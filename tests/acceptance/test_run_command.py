@@ -289,6 +289,25 @@ def test_abandon_gives_up_a_decided_epoch(shell: Shell) -> None:
     assert shell.run("run", "adults.yaml", crash="epoch.decided@2").code == KILLED
     refused = shell.run("run", "adults.yaml", "--clear", "1", "--allow-duplicates")
     assert (refused.code, "--abandon" in refused.err) == (2, True), refused
-    abandoned = shell.run("run", "adults.yaml", "--abandon", "1")
-    assert abandoned.code == 1, abandoned
+    killed = shell.run("run", "adults.yaml", "--abandon", "1", crash="output.given_up")
+    assert killed.code == KILLED, killed
+    # What is being given up can only be given up: whoever takes the run over ends that first.
+    again = shell.run("run", "adults.yaml", "--resume")
+    assert again.code == 1, again
+    done = shell.run("run", "adults.yaml", "--abandon", "1")
+    assert (done.code, "nothing is there to abandon" in done.err) == (2, True), done
     assert shell.run("run", "adults.yaml", "--clear", "1", "--allow-duplicates").code == 0
+
+
+def test_abandon_gives_up_though_the_target_does_not_answer(shell: Shell) -> None:
+    """And says that the rows may still appear there; the run can then be started over."""
+    dag = LINEAR.replace(CSV_OUT, "{type: sqlite, config: {path: out/a.db, table: t}}")
+    (shell.folder / "adults.yaml").write_text(dag + SMALL)
+    assert shell.run("run", "adults.yaml", crash="epoch.decided@2").code == KILLED
+    (shell.folder / "out/a.db").write_bytes(b"not a database at all, but long enough to be read as one" * 99)
+    abandoned = shell.run("run", "adults.yaml", "--abandon", "1")
+    assert abandoned.code == 0, abandoned
+    assert "may still appear" in abandoned.err
+    (shell.folder / "out/a.db").unlink()
+    cleared = shell.run("run", "adults.yaml", "--clear", "1", "--allow-duplicates")
+    assert cleared.code == 0, cleared
