@@ -134,11 +134,12 @@ class Client:
                 connection, run, worker=worker, actor=getpass.getuser(), now=self.clock.now()
             )
 
-    def list_runs(self, *, dag: str | None = None, limit: int = 20) -> list[tuple[tables.Run, tables.Dag]]:
-        """The newest runs with their DAGs."""
+    def list_runs(self, *, dag: str | None = None, limit: int = 20) -> list[tuple[tables.Run, str]]:
+        """The newest runs, each with its DAG as people name it."""
         self._release()
         with self.database.read() as connection:
-            return runs.list_runs(connection, dag=dag, limit=limit)
+            found = runs.list_runs(connection, dag=dag, limit=limit)
+        return [(run, dags.shown_as(owner)) for run, owner in found]
 
     def show_run(self, text: str) -> views.RunView:
         """A run with its stages, attempts and figures."""

@@ -89,7 +89,7 @@ def _execute(args: argparse.Namespace, app: App, signals: Signals) -> int:
 
     definition, run, worker = _begin(args, app)
     display = display_for()
-    display.note(f"{definition.dag.id}: run {run.number} ({run.run_id}){_goes_on(args)}")
+    display.note(f"{definition.dag.id}@local: run {run.number} ({run.run_id}){_goes_on(args)}")
     try:
         report = app.inline_worker(worker, signals).run_to_end(run.number, display, definition.tree)
     finally:

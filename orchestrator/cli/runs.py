@@ -43,12 +43,12 @@ def _list(args: argparse.Namespace) -> int:
     found = app.client.list_runs(dag=args.dag, limit=args.limit)
     app.close()
     if args.json:
-        print(json.dumps([_as_json(run) | {"dag": dag.dag_id} for run, dag in found], indent=2, default=str))
+        print(json.dumps([_as_json(run) | {"dag": dag} for run, dag in found], indent=2, default=str))
         return 0
     rows = [
         [
             run.number,
-            dag.dag_id,
+            dag,
             "paused" if run.paused and run.state == "running" else run.state,
             moment(run.started_at),
             seconds((run.ended_at - run.started_at).total_seconds())
@@ -109,7 +109,7 @@ def _view_as_json(view: RunView) -> dict[str, Any]:
     from orchestrator.cli.summary import figures_of
 
     return _as_json(view.run) | {
-        "dag": view.dag.dag_id,
+        "dag": view.dag_name,
         "stages": [
             _as_json(stage.stage_run)
             | {

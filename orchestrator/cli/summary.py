@@ -17,7 +17,7 @@ def print_summary(view: RunView, out: TextIO) -> None:
     """State, times, and for each node rows, bytes and rejects."""
     run = view.run
     shown = "paused" if run.paused and run.state == "running" else run.state
-    print(f"{view.dag.dag_id}: run {run.number} ({run.run_id}): {shown}", file=out)
+    print(f"{view.dag_name}: run {run.number} ({run.run_id}): {shown}", file=out)
     started, ended = run.started_at, run.ended_at
     if started is None:
         return

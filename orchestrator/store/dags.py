@@ -66,6 +66,11 @@ def ensure_version(
     return value(DagVersion, row)
 
 
+def shown_as(dag: Dag) -> str:
+    """How people name a DAG: its id, with `@local` where it is a file that was run by hand."""
+    return dag.dag_id if dag.space == BUNDLE else f"{dag.dag_id}@local"
+
+
 def get_dag(connection: Connection, identity: int) -> Dag:
     """A DAG by its row's id."""
     return value(Dag, connection.execute(select(dags).where(dags.c.id == identity)).one())

@@ -55,6 +55,11 @@ class RunView:
     stages: list[StageView]
     holder: Worker | None = None
 
+    @property
+    def dag_name(self) -> str:
+        """The DAG as people name it: `adults`, or `adults@local` for a file that was run by hand."""
+        return dags.shown_as(self.dag)
+
 
 def show_run(connection: Connection, run: Run) -> RunView:
     """A run as it stands, its stages in topological order."""

@@ -59,7 +59,7 @@ def test_a_run_prints_a_summary_and_is_kept(shell: Shell) -> None:
     result = shell.run("run", "adults.yaml")
     assert result.code == 0, result
     assert (shell.folder / "out/adults.csv").read_text().splitlines() == adults(shell)
-    for word in ("adults: run 1", "success", "start", "elapsed", "input", "rows/s", "rejects"):
+    for word in ("adults@local: run 1", "success", "start", "elapsed", "input", "rows/s", "rejects"):
         assert word in result.out, word
     listed = json.loads(shell.run("runs", "list", "--json").out)
     assert [(run["number"], run["state"]) for run in listed] == [(1, "success")]
