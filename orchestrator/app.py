@@ -49,7 +49,7 @@ def build(settings: Settings, registry: Registry | None = None) -> App:
     clock = SystemClock()
     create_home(settings.home)
     registry = registry or Registry()
-    database = open_database(settings.database.url, clock=clock)
+    database = open_database(settings.database.url, clock=clock, lease=settings.worker.lease.total_seconds())
     return App(settings, clock, registry, database, Client(database, registry, clock))
 
 

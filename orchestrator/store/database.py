@@ -23,7 +23,7 @@ from orchestrator.errors import StoreError, UsageError
 from orchestrator.store import HEAD, migrate
 from orchestrator.store.dialects import has_wal_reset_defect, sqlite_library
 from orchestrator.store.filesystems import refuse_network
-from orchestrator.store.writers import WriterQueue
+from orchestrator.store.writers import LEASE, WriterQueue
 
 _BUSY = 15_000  # milliseconds; beyond our own queue only a checkpoint or a foreign tool is waited for
 _SCHEME = "sqlite:///"
@@ -33,14 +33,14 @@ _log = logging.getLogger("fustgo.store")
 class Database:
     """An open store. `read` and `transaction` give connections; nothing else does."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, lease: float) -> None:
         """Connect to nothing yet; raises OSError where the lock file cannot be opened."""
         library = sqlite_library()
         self.path = path
         self.clock = clock
         self.library: str = library.sqlite_version
         self.has_defect = has_wal_reset_defect(library.sqlite_version_info)
-        self._writers = WriterQueue(path.with_name(path.name + ".lock"))
+        self._writers = WriterQueue(path.with_name(path.name + ".lock"), lease)
         self._suspend_asked = False
         # AUTOCOMMIT: neither SQLAlchemy nor the driver opens or ends a transaction, `transaction` does.
         self._engine = create_engine(
@@ -131,10 +131,11 @@ class Database:
             raise StoreError(f"{self.path}: {said}", hint=_hint(said, self._writers.holder()[0])) from error
 
 
-def open_database(url: str, *, clock: Clock, create: bool = True) -> Database:
+def open_database(url: str, *, clock: Clock, create: bool = True, lease: float = LEASE) -> Database:
     """The store at `url` (`sqlite:////absolute/path.db`), at the newest schema.
 
-    Creates it where it is absent, in a folder readable by its owner only, unless `create` is False.
+    Creates it where it is absent, in a folder readable by its owner only, unless `create` is False. A
+    process that is stopped in the middle of a write is ended after `lease` seconds, so that others go on.
     Raises UsageError for another kind of URL, StoreError where the place cannot be used: absent, not
     writable, over a network, no store, made by a newer version, or older and in use by a live service.
     """
@@ -146,7 +147,7 @@ def open_database(url: str, *, clock: Clock, create: bool = True) -> Database:
             raise StoreError(f"there is no store at {path}", hint="`fustgo run FILE` creates it")
         refuse_network(path.parent)
         _create_file(path)
-        database = Database(path, clock)
+        database = Database(path, clock, lease)
     except OSError as error:
         raise StoreError(
             f"cannot open the store {path}: {error.strerror}",

@@ -61,14 +61,13 @@ def test_the_sample_equals_the_defaults_and_lists_every_key() -> None:
 
 
 def test_flags_win_over_variables_over_file_over_defaults(tmp_path: Path) -> None:
-    path = written(tmp_path, "log:\n  level: ERROR\nworker:\n  heartbeat_interval: 5s\n  lease: 1m\n")
+    path = written(tmp_path, "log:\n  level: ERROR\nworker:\n  lease: 1m\n")
     environ = HOME | {"FUSTGO_LOG__LEVEL": "WARNING", "FUSTGO_WORKER__LEASE": "2m"}
     loaded = settings.load(path, {"log.level": "debug"}, environ)
     assert (loaded.log.level, loaded.sources["log.level"]) == ("DEBUG", "flag")
     assert loaded.worker.lease == timedelta(minutes=2)
     assert loaded.sources["worker.lease"] == "environment variable FUSTGO_WORKER__LEASE"
-    assert loaded.worker.heartbeat_interval == timedelta(seconds=5)
-    assert loaded.sources["worker.heartbeat_interval"] == f"{path}:4"
+    assert settings.load(path, environ=HOME).sources["worker.lease"] == f"{path}:4"
     assert loaded.sources["database.url"] == "default"
 
 
@@ -132,8 +131,7 @@ def test_toml_problems_name_their_lines(tmp_path: Path) -> None:
         ("log: a\n---\nlog: b\n", "2:1", "not YAML"),
         ("log: &loop\n  level: *loop\n", "2:3", "must be one value"),
         ("worker: {lease: -3s}\n", "1:10", "not a duration"),
-        ("worker: {heartbeat_interval: 0}\n", "1:10", "longer than 0s"),
-        ("worker: {lease: 15s}\n", "1:10", "at least twice"),
+        ("worker: {lease: 0}\n", "1:10", "at least 5s"),
         ("artifacts: {path: here}\n", "1:13", "must be absolute"),
         ("database: {url: 'sqlite:///here.db'}\n", "1:12", "absolute/path"),
     ],
