@@ -96,6 +96,10 @@ def test_two_inputs_of_one_output_must_agree(tmp_path: Path) -> None:
 def test_a_result_must_be_json_and_small(tmp_path: Path, value: Any, said: str) -> None:
     contexts: list[Context] = []
 
+    def set_it(batch: pa.RecordBatch) -> Emitted:
+        contexts[0].result(value)
+        return [batch]
+
     class Setting(Doing):
         type: ClassVar[str] = "setting"
 
@@ -105,7 +109,7 @@ def test_a_result_must_be_json_and_small(tmp_path: Path, value: Any, said: str) 
 
     operators: dict[str, Operator] = {
         "source": ListInput("source", columns={"n": "int64"}, rows=[[1]]),
-        "setting": Setting("setting", what=lambda _: [contexts[0].result(value)]),
+        "setting": Setting("setting", what=set_it),
         "out": ListOutput("out", target="t"),
     }
     report = StageRun(tmp_path, operators, ["source.out>setting.in", "setting.out>out.in"]).attempt()
