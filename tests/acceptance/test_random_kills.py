@@ -37,12 +37,7 @@ DOCUMENT = {
 def test_a_run_that_is_killed_at_random_ends_as_if_it_never_was(shell: Shell, seed: int) -> None:
     shell.measured = False
     rng = random.Random(seed)
-    document = {
-        "id": "all",
-        "nodes": NODES,
-        "settings": {"batch_size": 1000, "checkpoint": {"every_batches": 7}},
-    }
-    (shell.folder / "all.json").write_text(json.dumps(document))
+    (shell.folder / "all.json").write_text(json.dumps(DOCUMENT))
     arguments: tuple[str, ...] = ("run", "all.json")
     kills = 0
     for _ in range(12):
