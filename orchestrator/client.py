@@ -195,7 +195,7 @@ class Client:
         exclusive = {
             node
             for node, output in outputs.items()
-            if isinstance(output, FileOutput) and output.mode is Mode.ERROR_IF_EXISTS
+            if isinstance(output, FileOutput) and output.effective_mode is Mode.ERROR_IF_EXISTS
         }
         published = views.published(connection, run.number, exclusive)
         if published:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -70,21 +70,23 @@ class FileOutput(Output):
     grows: ClassVar[bool] = False
 
     path: Templated[str] = Field(description="A file, or a folder where it ends in /.", min_length=1)
-    mode: Mode | None = Field(
+    mode: Literal["append", "overwrite", "error_if_exists"] | None = Field(
         default=None,
         description="overwrite (default) or error_if_exists for a file, append (default) for a folder.",
     )
 
     @model_validator(mode="after")
     def _mode_fits_path(self) -> FileOutput:
-        if self.mode is None:
+        if self.mode is None or self.path.endswith(
+            "}}"
+        ):  # what a template ends with is known when it is rendered
             return self
-        if self.is_folder and self.mode is not Mode.APPEND:
+        if self.is_folder and self.mode != "append":
             raise ValueError(
                 f"mode {self.mode} of a folder is refused, since two runs would remove each other's parts: "
                 "put {{ ds }} into the path, or write one file"
             )
-        if not self.is_folder and self.mode not in (Mode.OVERWRITE, Mode.ERROR_IF_EXISTS):
+        if not self.is_folder and self.mode == "append":
             raise ValueError(
                 f"mode {self.mode} of one file is refused: write a folder (a path ending in /), or overwrite"
             )
@@ -98,7 +100,9 @@ class FileOutput(Output):
     @property
     def effective_mode(self) -> Mode:
         """The mode, or its default for a file or folder."""
-        return self.mode or (Mode.APPEND if self.is_folder else Mode.OVERWRITE)
+        if self.mode is not None:
+            return Mode(self.mode)
+        return Mode.APPEND if self.is_folder else Mode.OVERWRITE
 
     @property
     def replaces_whole(self) -> bool:

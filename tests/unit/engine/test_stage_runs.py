@@ -16,7 +16,6 @@ from orchestrator.runs.states import Outcome
 from orchestrator.sdk.context import Context
 from orchestrator.sdk.operator import Operator
 from orchestrator.sdk.processor import Emitted, Processor, ProcessorRuntime, RowFailed
-from orchestrator.sdk.properties import Mode
 from orchestrator.sdk.testing_operators import ListInput, ListOutput, Numbered
 from tests.support.stages import GrowingLines, JoinedLines, StageRun, clear_memory
 
@@ -379,7 +378,7 @@ def test_no_rows_still_give_a_file_with_its_header(tmp_path: Path) -> None:
 
 def test_error_if_exists_refuses_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "g.jsonl").write_text("mine")
-    output = GrowingLines("grown", path="g.jsonl", mode=Mode.ERROR_IF_EXISTS)
+    output = GrowingLines("grown", path="g.jsonl", mode="error_if_exists")
     outcome = StageRun(tmp_path, {"source": numbers(), "grown": output}, ["source.out>grown.in"]).attempt()
     assert (outcome.outcome, outcome.retry) == (Outcome.FAILED, False)
     assert (tmp_path / "g.jsonl").read_text() == "mine"
@@ -387,7 +386,7 @@ def test_error_if_exists_refuses_before_anything_is_read(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("point", ["epoch.decided", "file.renamed", "epoch.applied", "stage.finished"])
 def test_error_if_exists_publishes_by_link_and_only_once(tmp_path: Path, point: str) -> None:
-    output = GrowingLines("grown", path="g.jsonl", mode=Mode.ERROR_IF_EXISTS)
+    output = GrowingLines("grown", path="g.jsonl", mode="error_if_exists")
     stage = StageRun(
         tmp_path, {"source": numbers(), "grown": output}, ["source.out>grown.in"], trigger=Trigger(3600)
     )
@@ -398,7 +397,7 @@ def test_error_if_exists_publishes_by_link_and_only_once(tmp_path: Path, point: 
 
 
 def test_a_name_taken_meanwhile_gives_the_final_epoch_up(tmp_path: Path) -> None:
-    output = GrowingLines("grown", path="g.jsonl", mode=Mode.ERROR_IF_EXISTS)
+    output = GrowingLines("grown", path="g.jsonl", mode="error_if_exists")
     stage = StageRun(
         tmp_path, {"source": numbers(), "grown": output}, ["source.out>grown.in"], trigger=Trigger(3600)
     )
