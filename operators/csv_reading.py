@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.sdk.context import Context
 
 PIECE_BYTES = 6 << 20
+LINE_END_WITHIN = 16 << 10
 EXACT_BYTES = 16 << 10
 LONGEST_RECORD = 64 << 20
 _NO_CSV = {
@@ -101,13 +102,20 @@ class CsvFile:
     def piece(self, parser: Parser, place: Place, size: int) -> Piece:
         """The rows of the records from a place on, of about `size` bytes and at least one record."""
         while size > EXACT_BYTES:
-            data = self.read(place.offset, size)
+            data = self.read(place.offset, self._to_a_line_end(place.offset, size))
             end = len(data) if self.is_end(place.offset + len(data)) else self._last_record_end(data)
             piece = parser.parse(data[:end]) if end else None
             if piece is not None:
                 return piece
             size //= 6
         return self._exact_piece(parser, place)
+
+    def _to_a_line_end(self, start: int, size: int) -> int:
+        """About `size` bytes, cut where a line ends, so that what is read need not be copied to be cut."""
+        if start + size >= self.size or size <= LINE_END_WITHIN:
+            return size
+        tail = self.read(start + size - LINE_END_WITHIN, LINE_END_WITHIN)
+        return size - len(tail) + (tail.rfind(b"\n") + 1 or len(tail))
 
     def _exact_piece(self, parser: Parser, place: Place) -> Piece:
         size = EXACT_BYTES

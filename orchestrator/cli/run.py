@@ -7,6 +7,7 @@ at once, as a kill would.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -88,6 +89,8 @@ def _execute(args: argparse.Namespace, app: App, signals: Signals) -> int:
     from orchestrator.runs.states import Outcome
 
     definition, run, worker = _begin(args, app)
+    gc.freeze()
+    gc.enable()
     display = display_for()
     display.note(f"{definition.dag.id}@local: run {run.number} ({run.run_id}){_goes_on(args)}")
     try:
