@@ -22,6 +22,8 @@ from orchestrator.sdk.input import EndOfInput, Reader
 from orchestrator.sdk.types import parse_type
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     import pyarrow as pa
 
     from orchestrator.sdk.context import Context
@@ -54,8 +56,12 @@ class CsvFile:
         self.size: int = split["size"]
         self._split, self.dialect = split, dialect
         self._handle = open_planned(split)
+        self._pool: ThreadPoolExecutor | None = None
+        self._ahead: tuple[tuple[int, int], Future[bytes]] | None = None
 
     def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
         os.close(self._handle)
 
     def check_unchanged(self) -> None:
@@ -65,6 +71,23 @@ class CsvFile:
     def read(self, offset: int, size: int) -> bytes:
         """Up to so many bytes of the planned ones; none at the end."""
         return os.pread(self._handle, min(size, self.size - offset), offset)
+
+    def read_ahead(self, offset: int, size: int) -> None:
+        """Begin to read the next piece, while the stage works on the one at hand: a tenth of a run is reading."""
+        if self.is_end(offset):
+            return
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(1, "csv-read-ahead")
+        self._ahead = ((offset, size), self._pool.submit(self._to_a_line_end, offset, size))
+
+    def _whole_lines(self, offset: int, size: int) -> bytes:
+        """About `size` bytes up to a line's end, read now or before."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == (offset, size):
+            return ahead[1].result()
+        return self._to_a_line_end(offset, size)
 
     def is_end(self, offset: int) -> bool:
         """Whether the planned file ends there."""
@@ -102,7 +125,7 @@ class CsvFile:
     def piece(self, parser: Parser, place: Place, size: int) -> Piece:
         """The rows of the records from a place on, of about `size` bytes and at least one record."""
         while size > EXACT_BYTES:
-            data = self.read(place.offset, self._to_a_line_end(place.offset, size))
+            data = self._whole_lines(place.offset, size)
             end = len(data) if self.is_end(place.offset + len(data)) else self._last_record_end(data)
             piece = parser.parse(data[:end]) if end else None
             if piece is not None:
@@ -110,12 +133,12 @@ class CsvFile:
             size //= 6
         return self._exact_piece(parser, place)
 
-    def _to_a_line_end(self, start: int, size: int) -> int:
-        """About `size` bytes, cut where a line ends, so that what is read need not be copied to be cut."""
-        if start + size >= self.size or size <= LINE_END_WITHIN:
-            return size
-        tail = self.read(start + size - LINE_END_WITHIN, LINE_END_WITHIN)
-        return size - len(tail) + (tail.rfind(b"\n") + 1 or len(tail))
+    def _to_a_line_end(self, start: int, size: int) -> bytes:
+        """Read up to where a line ends: what is cut so need not be copied to be cut."""
+        if start + size < self.size and size > LINE_END_WITHIN:
+            tail = self.read(start + size - LINE_END_WITHIN, LINE_END_WITHIN)
+            size += (tail.rfind(b"\n") + 1 or len(tail)) - len(tail)
+        return self.read(start, size)
 
     def _exact_piece(self, parser: Parser, place: Place) -> Piece:
         size = EXACT_BYTES
@@ -266,6 +289,7 @@ class CsvReader(Reader):
             raise EndOfInput
         piece = self._file.piece(self._parser, self._place, self._size)
         self._size = min(PIECE_BYTES, max(2 * piece.size, 8 * EXACT_BYTES))
+        self._file.read_ahead(self._place.offset + piece.size, self._size)
         for reject in piece.rejects[self._skip_rejects :]:
             self._context.reject(reject)
         self._skip_rejects = max(0, self._skip_rejects - len(piece.rejects))
