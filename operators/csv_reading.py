@@ -73,7 +73,7 @@ class CsvFile:
         return os.pread(self._handle, min(size, self.size - offset), offset)
 
     def read_ahead(self, offset: int, size: int) -> None:
-        """Begin to read the next piece, while the stage works on the one at hand: a tenth of a run is reading."""
+        """Begin to read the next piece while the stage works on this one: a tenth of a run is reading."""
         if self.is_end(offset):
             return
         if self._pool is None:
