@@ -56,12 +56,8 @@ class CsvFile:
         self.size: int = split["size"]
         self._split, self.dialect = split, dialect
         self._handle = open_planned(split)
-        self._pool: ThreadPoolExecutor | None = None
-        self._ahead: tuple[tuple[int, int], Future[bytes]] | None = None
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
         os.close(self._handle)
 
     def check_unchanged(self) -> None:
@@ -71,23 +67,6 @@ class CsvFile:
     def read(self, offset: int, size: int) -> bytes:
         """Up to so many bytes of the planned ones; none at the end."""
         return os.pread(self._handle, min(size, self.size - offset), offset)
-
-    def read_ahead(self, offset: int, size: int) -> None:
-        """Begin to read the next piece while the stage works on this one: a tenth of a run is reading."""
-        if self.is_end(offset):
-            return
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._pool = ThreadPoolExecutor(1, "csv-read-ahead")
-        self._ahead = ((offset, size), self._pool.submit(self._to_a_line_end, offset, size))
-
-    def _whole_lines(self, offset: int, size: int) -> bytes:
-        """About `size` bytes up to a line's end, read now or before."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead[0] == (offset, size):
-            return ahead[1].result()
-        return self._to_a_line_end(offset, size)
 
     def is_end(self, offset: int) -> bool:
         """Whether the planned file ends there."""
@@ -125,7 +104,7 @@ class CsvFile:
     def piece(self, parser: Parser, place: Place, size: int) -> Piece:
         """The rows of the records from a place on, of about `size` bytes and at least one record."""
         while size > EXACT_BYTES:
-            data = self._whole_lines(place.offset, size)
+            data = self._to_a_line_end(place.offset, size)
             end = len(data) if self.is_end(place.offset + len(data)) else self._last_record_end(data)
             piece = parser.parse(data[:end]) if end else None
             if piece is not None:
@@ -255,6 +234,8 @@ class CsvReader(Reader):
         self._piece: Piece | None = None
         self._given = 0
         self._size = PIECE_BYTES
+        self._pool: ThreadPoolExecutor | None = None
+        self._ahead: tuple[Place, Future[Piece]] | None = None
 
     def read(self) -> pa.RecordBatch:
         while self._piece is None or self._given >= self._piece.rows.num_rows:
@@ -275,7 +256,26 @@ class CsvReader(Reader):
         return at | self._counts(self._given, len(piece.rejects))
 
     def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
         self._file.close()
+
+    def _begin(self, place: Place) -> None:
+        """Begin to parse the next piece while the stage works on this one: both leave the interpreter free."""
+        if self._file.is_end(place.offset):
+            return
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(1, "csv-ahead")
+        self._ahead = (place, self._pool.submit(self._file.piece, self._parser, place, self._size))
+
+    def _piece_at(self, place: Place) -> Piece:
+        """The piece that begins there, parsed now or ahead."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == place:
+            return ahead[1].result()
+        return self._file.piece(self._parser, place, self._size)
 
     def _counts(self, rows: int, rejects: int) -> dict[str, int]:
         return {name: count for name, count in (("rows", rows), ("rejects", rejects)) if count}
@@ -287,9 +287,9 @@ class CsvReader(Reader):
         if self._file.is_end(self._place.offset):
             self._file.check_unchanged()
             raise EndOfInput
-        piece = self._file.piece(self._parser, self._place, self._size)
+        piece = self._piece_at(self._place)
         self._size = min(PIECE_BYTES, max(2 * piece.size, 8 * EXACT_BYTES))
-        self._file.read_ahead(self._place.offset + piece.size, self._size)
+        self._begin(Place(self._place.offset + piece.size, self._place.line + piece.lines))
         for reject in piece.rejects[self._skip_rejects :]:
             self._context.reject(reject)
         self._skip_rejects = max(0, self._skip_rejects - len(piece.rejects))
