@@ -69,9 +69,7 @@ def plan_stage(order: Order, registry: Registry) -> StagePlan:
         for node in mine.values()
     }
     hidden = f"{order.stage}.rejects"
-    unrouted = [
-        node.id for node in nodes.values() if node.limit is not None and node.operator.kind is not Kind.OUTPUT
-    ]
+    unrouted = [node.id for node in nodes.values() if node.limit is not None]
     edges += [Edge(node, "rejects", hidden, "in") for node in unrouted]
     nodes[hidden] = PlannedNode(hidden, RejectLines(path="rejects/"))
     why = one_epoch_reason({node.id: node.operator for node in nodes.values()})

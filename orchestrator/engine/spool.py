@@ -71,6 +71,9 @@ class SpoolTarget(Target):
         self._next_epoch = checkpoint.highest + 1
 
     def write(self, batch: pa.RecordBatch) -> None:
+        batch = self.applier.accept(batch)
+        if batch.num_rows == 0:
+            return
         if self._stream is None:
             self._open(batch.schema)
         assert self._stream is not None

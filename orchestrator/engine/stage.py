@@ -24,7 +24,7 @@ from orchestrator.errors import OperatorError
 from orchestrator.runs.checkpoint import Checkpoint, Decision, NodeState
 from orchestrator.runs.order import Order
 from orchestrator.sdk.connection import Connection
-from orchestrator.sdk.context import Context
+from orchestrator.sdk.context import Context, Reject
 from orchestrator.sdk.input import Input
 from orchestrator.sdk.operator import Operator, SchemaProblem, Schemas
 from orchestrator.sdk.output import ApplyOutput, FileOutput, Output
@@ -123,7 +123,8 @@ class Stage:
             path = Path(f"{path}/") if output.is_folder else path
             return file_target(output, node.id, path, writer, order.attempt, self._host)
         if isinstance(output, ApplyOutput):
-            context = self._context(node, None)
+            # An output is opened before its task is built: what it refuses finds its way when that is there.
+            context = self._context(node, lambda reject: self.tasks[node.id].rejects.refuse(reject))
             return SpoolTarget(
                 output,
                 node.id,
@@ -146,10 +147,10 @@ class Stage:
         rest: tuple[Any, ...] = (node.id, incoming, ports, rejects, self.watch)
         operator = node.operator
         if isinstance(operator, Input):
-            made: NodeTask = InputTask(operator, self._context(node, rejects), *rest)
+            made: NodeTask = InputTask(operator, self._context(node, rejects.refuse), *rest)
         elif isinstance(operator, Processor):
             with operator_code(node.id):
-                runtime = operator.open(self._context(node, rejects))
+                runtime = operator.open(self._context(node, rejects.refuse))
             made = ProcessorTask(runtime, self._saver(node, operator, runtime), acknowledge, *rest)
         else:
             made = OutputTask(self.targets[node.id], acknowledge, *rest)
@@ -159,7 +160,7 @@ class Stage:
         leaving = [edge for edge in self.plan.edges if edge.source == node and edge.source_port == name]
         return OutputPort(node, name, leaving, self.plan.batch_rows)
 
-    def _context(self, node: PlannedNode, rejects: RejectPort | None) -> Context:
+    def _context(self, node: PlannedNode, refuse: Callable[[Reject], None]) -> Context:
         order = self.order
         wanted = node.operator.connection_names()
         return Context(
@@ -175,7 +176,7 @@ class Stage:
                 for name, value in order.connections.items()
                 if name in wanted
             },
-            on_reject=rejects.refuse if rejects is not None else None,
+            on_reject=refuse,
             on_result=lambda value: self.tasks[node.id].set_result(value),
             is_cancelled=self._is_cancelled,
         )

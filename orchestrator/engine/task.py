@@ -192,7 +192,16 @@ class ConsumerTask(NodeTask):
 
     def at_barrier(self, epoch: int) -> None:
         """Everything of the epoch has arrived: acknowledge, and pass the barrier on."""
-        raise NotImplementedError
+        self._acknowledge(self.node, self.acknowledgement(epoch))
+        for port in self.ports.values():
+            port.pass_on(Barrier(epoch))
+
+    def _end(self) -> None:
+        """The node has done its work: say so downstream."""
+        self.flush_rejects(ended=True)
+        self.ended = True
+        for port in self.ports.values():
+            port.end()
 
 
 class ProcessorTask(ConsumerTask):
@@ -217,11 +226,6 @@ class ProcessorTask(ConsumerTask):
             emitted = self.runtime.finish()
         self._emit_all(emitted, "at its end")
         self._end()
-
-    def at_barrier(self, epoch: int) -> None:
-        self._acknowledge(self.node, self.acknowledgement(epoch))
-        for port in self.ports.values():
-            port.pass_on(Barrier(epoch))
 
     def acknowledgement(self, epoch: int, *, final: bool = False) -> Acknowledgement:
         """State and counters as the barrier passes; one that has ended has no state any more."""
@@ -257,12 +261,6 @@ class ProcessorTask(ConsumerTask):
         if not self.ended:
             self.finish()
 
-    def _end(self) -> None:
-        self.flush_rejects(ended=True)
-        self.ended = True
-        for port in self.ports.values():
-            port.end()
-
 
 class OutputTask(ConsumerTask):
     """Hands batches to a target and seals its epochs."""
@@ -279,6 +277,7 @@ class OutputTask(ConsumerTask):
             elif not batch.schema.equals(self._schema):
                 self._refuse(edge, batch.schema)
             self.target.write(batch)
+        self.flush_rejects()
 
     def _refuse(self, edge: Edge, arriving: pa.Schema) -> None:
         raise OperatorError(
@@ -288,14 +287,11 @@ class OutputTask(ConsumerTask):
         )
 
     def finish(self) -> None:
-        self.ended = True
+        self._end()
 
     def counters(self) -> dict[str, Any]:
         # The schema goes along, so that a final epoch without rows can be applied by another process.
         return {**super().counters(), "schema": schema_as_text(self.target.schema)}
-
-    def at_barrier(self, epoch: int) -> None:
-        self._acknowledge(self.node, self.acknowledgement(epoch))
 
     def acknowledgement(self, epoch: int, *, final: bool = False) -> Acknowledgement:
         """The epoch as durable parts."""

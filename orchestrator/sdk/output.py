@@ -167,6 +167,14 @@ class Applier(ABC):
         Inserts the writer's ledger row at `base` where it is absent, and raises its `base` where lower.
         """
 
+    def accept(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows of a batch that the target can hold; called before they are sealed, and nowhere else.
+
+        Here rows that could never be written are refused (`context.reject`), and an `OperatorError` says
+        what is wrong with the columns: once an epoch is decided, its rows must go in. The schema stays.
+        """
+        return batch
+
     @abstractmethod
     def apply(self, delivery: Delivery) -> None:
         """Carry an epoch into the target in one step; done already: do nothing.

@@ -28,7 +28,7 @@ from orchestrator.runs.order import Only, Order
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome
 from orchestrator.sdk.operator import Operator
-from orchestrator.sdk.output import Encoder, FileOutput, Output
+from orchestrator.sdk.output import Encoder, FileOutput
 from orchestrator.sdk.registry import Registry
 from orchestrator.sdk.testing_operators import ListOutput
 
@@ -140,11 +140,7 @@ class StageRun:
             name: PlannedNode(name, made, None if name in routed else self.limits.get(name, ALLOW_NO_REJECTS))
             for name, made in self.operators.items()
         }
-        hidden = [
-            name
-            for name, made in self.operators.items()
-            if name not in routed and not isinstance(made, Output)
-        ]
+        hidden = [name for name in self.operators if name not in routed]
         edges += [Edge(name, "rejects", "s.rejects", "in") for name in hidden]
         nodes["s.rejects"] = PlannedNode("s.rejects", RejectLines(path="rejects/"))
         return StagePlan(in_order(nodes, edges), edges, self.batch_rows, self.trigger, rejects="s.rejects")

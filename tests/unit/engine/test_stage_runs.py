@@ -15,7 +15,9 @@ from orchestrator.runs.figures import node_figures
 from orchestrator.runs.states import Outcome
 from orchestrator.sdk.context import Context
 from orchestrator.sdk.operator import Operator
+from orchestrator.sdk.output import Applier, Delivery
 from orchestrator.sdk.processor import Emitted, Processor, ProcessorRuntime, RowFailed
+from orchestrator.sdk.testing import as_rows
 from orchestrator.sdk.testing_operators import ListInput, ListOutput, Numbered
 from tests.support.stages import GrowingLines, JoinedLines, StageRun, clear_memory
 
@@ -333,6 +335,76 @@ def test_routed_rejects_do_not_count_against_the_limit(tmp_path: Path) -> None:
     stage = StageRun(tmp_path, operators, [*PICKY_EDGES, "picky.rejects>refused.in"])
     assert stage.attempt().outcome is Outcome.SUCCESS
     assert [row["node"] for row in ListOutput.targets["r"].rows] == ["picky"] * 4
+
+
+class PickyOutput(ListOutput):
+    """A target that cannot hold odd numbers."""
+
+    type: ClassVar[str] = "picky_output"
+
+    def open(self, context: Context) -> Applier:
+        return PickyApplier(super().open(context), context)
+
+
+class PickyApplier(Applier):
+    def __init__(self, applier: Applier, context: Context) -> None:
+        self._applier, self._context = applier, context
+        self.prepare_stage, self.held_epoch = applier.prepare_stage, applier.held_epoch  # type: ignore[method-assign]
+
+    def accept(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        odd = [row["n"] % 2 == 1 for row in batch.to_pylist()]
+        if any(odd):
+            self._context.reject(batch.filter(pa.array(odd)), "odd")
+        return batch.filter(pa.array([not found for found in odd]))
+
+    def apply(self, delivery: Delivery) -> None:
+        assert all(row["n"] % 2 == 0 for part in delivery.parts for row in as_rows(part.batches()))
+        self._applier.apply(delivery)
+
+
+def picky_output(**more: Operator) -> dict[str, Operator]:
+    return {"source": numbers(), "out": PickyOutput("out", target="t"), **more}
+
+
+def test_what_an_output_refuses_fails_the_run_before_anything_is_decided(tmp_path: Path) -> None:
+    stage = StageRun(tmp_path, picky_output(), ["source.out>out.in"])
+    outcome = stage.attempt()
+    assert (outcome.outcome, outcome.exit_code, outcome.retry) == (Outcome.FAILED, 3, False)
+    assert "'out' refused 1 record (0 allowed)" in outcome.message
+    assert stage.port.decided == []
+
+
+@pytest.mark.parametrize("point", ["part.sealed", "epoch.decided", "output.applied", "epoch.applied"])
+@pytest.mark.parametrize("passing", [1, 3, 5])
+def test_what_an_output_may_refuse_is_kept_once_whatever_is_killed(
+    tmp_path: Path, point: str, passing: int
+) -> None:
+    limits = {"out": {"records": 4, "ratio": None}}
+    stage = StageRun(tmp_path, picky_output(), ["source.out>out.in"], limits=limits)
+    assert stage.crash_at(point, passing)
+    assert stage.attempt().outcome is Outcome.SUCCESS
+    assert [row["n"] for row in ListOutput.targets["t"].rows] == [0, 2, 4, 6, 8]
+    kept = [
+        row for part in sorted((tmp_path / "artifacts/rejects").glob("*.jsonl")) for row in read_lines(part)
+    ]
+    assert [(row["node"], json.loads(row["record"])["n"]) for row in kept] == [
+        ("out", n) for n in (1, 3, 5, 7)
+    ]
+    figures = node_figures(stage.port.decided[-1].counters)["out"]
+    assert (figures.rows_in, figures.rejects) == (9, 4)
+
+
+def test_the_ratio_of_what_an_output_refuses_is_judged_at_its_end(tmp_path: Path) -> None:
+    limits = {"out": {"records": None, "ratio": 0.4}}
+    stage = StageRun(tmp_path, picky_output(), ["source.out>out.in"], limits=limits)
+    assert stage.attempt().exit_code == 3
+
+
+def test_what_an_output_refuses_can_be_routed(tmp_path: Path) -> None:
+    operators = picky_output(refused=ListOutput("refused", target="r"))
+    stage = StageRun(tmp_path, operators, ["source.out>out.in", "out.rejects>refused.in"])
+    assert stage.attempt().outcome is Outcome.SUCCESS
+    assert [row["node"] for row in ListOutput.targets["r"].rows] == ["out"] * 4
 
 
 class Failing(Processor):
