@@ -14,7 +14,9 @@ from operators.rejects import failing, reject_row
 from operators.transforms.vocabulary import USE_SQL, check_words
 from orchestrator.errors import OperatorError, nearest
 from orchestrator.sdk.context import Context
+from orchestrator.sdk.fields import is_template
 from orchestrator.sdk.operator import SchemaProblem
+from orchestrator.sdk.sql_template import trials
 from orchestrator.sdk.types import canonical_array, canonical_type, type_name
 
 if TYPE_CHECKING:
@@ -45,10 +47,27 @@ def parse(text: str) -> pl.Expr:
 
 
 def check_condition(text: str, schema: pa.Schema | None, field: str) -> None:
-    """Refuse a condition that cannot be read or does not fit the schema (None: not known yet)."""
-    _in_field(
-        field, lambda: parse(text) if schema is None else Expressions({field: text}, schema).condition()
-    )
+    """Refuse a condition that cannot be read or does not fit the schema (None: not known yet).
+
+    The values of a template are not known yet: one is refused where no stand-ins for them fit.
+    """
+    problems: list[SchemaProblem] = []
+    for trial in trials(text) if is_template(text) else (text,):
+        try:
+            _in_field(field, partial(_fit_condition, trial, schema))
+            return
+        except SchemaProblem as problem:
+            problems.append(problem)
+    if problems:
+        raise next((problem for problem in problems if "cannot be read" not in str(problem)), problems[0])
+
+
+def _fit_condition(text: str, schema: pa.Schema | None) -> None:
+    check_words(text)
+    if schema is None:
+        parse(text)
+    else:
+        Expressions({"condition": text}, schema).condition()
 
 
 def check_columns(texts: Mapping[str, str], schema: pa.Schema | None, field: str) -> dict[str, pa.DataType]:

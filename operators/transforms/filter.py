@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from operators.transforms.expressions import RowByRow, check_condition, check_text
 from orchestrator.sdk.context import Context
-from orchestrator.sdk.fields import Templated, is_template
+from orchestrator.sdk.fields import SqlText, is_template
 from orchestrator.sdk.operator import Schemas, operator
 from orchestrator.sdk.processor import Emitted, Processor, ProcessorRuntime
 
@@ -22,7 +22,7 @@ class Filter(Processor):
 
     row_local: ClassVar[bool] = True
 
-    condition: Templated[str] = Field(
+    condition: SqlText = Field(
         description="An SQL expression that is true of the rows to keep, such as age > 18.", min_length=1
     )
 
@@ -33,8 +33,7 @@ class Filter(Processor):
 
     def output_schemas(self, inputs: Schemas) -> Schemas:
         schema = inputs.get("in")
-        if not is_template(self.condition):
-            check_condition(self.condition, schema, "condition")
+        check_condition(self.condition, schema, "condition")
         return {"out": schema}
 
     def open(self, context: Context) -> ProcessorRuntime:

@@ -11,9 +11,10 @@ from orchestrator.dag.marks import shown
 from orchestrator.dag.model import Node
 from orchestrator.dag.subject import Subject
 from orchestrator.errors import Problem, nearest
-from orchestrator.sdk.fields import is_template, templated_fields
+from orchestrator.sdk.fields import is_template, sql_dialects, templated_fields
 from orchestrator.sdk.operator import Operator
-from orchestrator.sdk.template import NAMES, TemplateProblem, Use, uses
+from orchestrator.sdk.sql_template import check_sql
+from orchestrator.sdk.template import NAMES, TemplateProblem, Use, faults, sound_uses
 
 _KNOWN_NAME = re.compile(r"\{\{-?\s*(" + "|".join(NAMES) + r")\b")
 
@@ -34,22 +35,29 @@ def _field_problems(
         for path, text in _texts(value, ("config", name)):
             if _KNOWN_NAME.search(text):
                 message = f"{'.'.join(map(str, path[1:]))!r} of {node.type} takes no template"
-                hint = f"these do: {', '.join(templated_fields(type(operator))) or 'none'}"
+                fields = ", ".join(templated_fields(type(operator)))
+                hint = f"these do: {fields}" if fields else f"{node.type} has no field that does"
                 yield subject.node_problem(node.id, message, *path, hint=hint, value=shown(text))
         return
     if not is_template(value):
         return
-    try:
-        used = uses(value)
-    except TemplateProblem as error:
+    for error in _faults(operator, name, value):
         yield subject.node_problem(
             node.id, error.message, "config", name, hint=error.hint, value=shown(value)
         )
-        return
-    for use in used:
+    for use in sound_uses(value):
         if fault := _fault(subject, node, use):
             message, hint = fault
             yield subject.node_problem(node.id, message, "config", name, hint=hint, value=shown(value))
+
+
+def _faults(operator: Operator, name: str, text: str) -> Iterator[TemplateProblem]:
+    yield from faults(text)
+    if name in sql_dialects(type(operator)):
+        try:
+            check_sql(text)
+        except TemplateProblem as error:
+            yield error
 
 
 def _texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:

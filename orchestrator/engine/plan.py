@@ -19,7 +19,7 @@ from orchestrator.engine.edge import Edge
 from orchestrator.engine.rejects import RejectLines
 from orchestrator.errors import OperatorError
 from orchestrator.runs.order import Order
-from orchestrator.sdk.fields import is_template, templated_fields
+from orchestrator.sdk.fields import is_template, sql_dialects, templated_fields
 from orchestrator.sdk.input import Input
 from orchestrator.sdk.operator import Operator
 from orchestrator.sdk.output import Output
@@ -88,9 +88,10 @@ def build_operator(node: Node, registry: Registry, names: Mapping[str, Any]) -> 
     """The operator of a node, its templates rendered."""
     cls = registry.find(node.type, Kind(node.kind))
     config = dict(node.config)
+    dialects = sql_dialects(cls)
     for name in templated_fields(cls):
         if is_template(config.get(name)):
-            config[name] = render(config[name], names)
+            config[name] = _rendered(config[name], names, dialects.get(name, ""))
     try:
         return cls(**config, id=node.id)
     except ValidationError as error:
@@ -100,6 +101,14 @@ def build_operator(node: Node, registry: Registry, names: Mapping[str, Any]) -> 
             hint="look at the run's params and dates",
             retry=False,
         ) from None
+
+
+def _rendered(text: str, names: Mapping[str, Any], dialect: str) -> str:
+    if not dialect:
+        return render(text, names)
+    from orchestrator.sdk.sql_template import render_sql
+
+    return render_sql(text, names, dialect)
 
 
 def one_epoch_reason(operators: Mapping[str, Operator]) -> str:

@@ -1,7 +1,8 @@
 """Types for operator fields: templates, durations, sizes and connection names.
 
 `Templated[T]` accepts a value of T or a text with `{{ ... }}`, which the runner renders and then
-validates as T. To a type checker it is `T | str`. Durations and sizes are those of `orchestrator.units`.
+validates as T. To a type checker it is `T | str`. In `SqlText` and `SqliteText` each `{{ ... }}` becomes
+a literal. Durations and sizes are those of `orchestrator.units`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from orchestrator.units import ByteSize, Duration
 __all__ = [
     "ByteSize",
     "Duration",
+    "SqlText",
+    "SqliteText",
     "TemplateMark",
     "Templated",
     "connection_field",
     "is_template",
+    "sql_dialects",
     "templated_fields",
 ]
 
@@ -28,9 +32,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TemplateMark:
-    """Marks a field whose text is rendered in the runner before it is validated as `inner`."""
+    """Marks a field whose text is rendered in the runner before it is validated as `inner`.
+
+    `dialect` names the SQL whose literals its values become; empty where they become plain text.
+    """
 
     inner: Any
+    dialect: str = ""
 
 
 def is_template(value: object) -> bool:
@@ -55,6 +63,12 @@ else:
             ]
 
 
+def _sql_text(dialect: str) -> Any:
+    return Annotated[
+        str, WrapValidator(_accept_template), WrapSerializer(_keep_template), TemplateMark(str, dialect)
+    ]
+
+
 def _accept_template(value: Any, validate: Any) -> Any:
     return value if is_template(value) else validate(value)
 
@@ -72,6 +86,15 @@ def _or_template(inner: Any) -> dict[str, Any]:
     )
 
 
+if TYPE_CHECKING:
+    SqlText: TypeAlias = str
+    SqliteText: TypeAlias = str
+else:
+    SqlText = _sql_text("sql")
+    SqliteText = _sql_text("sqlite")
+"""SQL whose `{{ ... }}` become literals of their values, never SQL."""
+
+
 def templated_fields(model: type[Any]) -> dict[str, Any]:
     """The fields of an operator that may hold a template, with the type each must render to."""
     return {
@@ -79,6 +102,16 @@ def templated_fields(model: type[Any]) -> dict[str, Any]:
         for name, info in model.model_fields.items()
         for mark in info.metadata
         if isinstance(mark, TemplateMark)
+    }
+
+
+def sql_dialects(model: type[Any]) -> dict[str, str]:
+    """The fields of an operator whose templates give SQL literals, with their dialect."""
+    return {
+        name: mark.dialect
+        for name, info in model.model_fields.items()
+        for mark in info.metadata
+        if isinstance(mark, TemplateMark) and mark.dialect
     }
 
 

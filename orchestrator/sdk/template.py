@@ -7,7 +7,7 @@ runner carries exactly those values; it is rendered in the runner. `params.x`, `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -24,6 +24,7 @@ PLAIN_NAMES = (
 )  # fmt: skip
 MEMBER_NAMES = ("params", "conn", "var", "results", "env")
 NAMES = (*PLAIN_NAMES, *MEMBER_NAMES)
+INTERVAL = ("data_interval_start", "data_interval_end")
 DATES = ("logical_date", "prev_logical_date", "data_interval_start", "data_interval_end")
 
 
@@ -72,74 +73,145 @@ def strftime(value: Any, form: str) -> str:
     return _moment(value).strftime(form)
 
 
-@cache
-def environment() -> SandboxedEnvironment:
-    """The one Jinja environment: sandboxed, undefined names are errors."""
+class Identifier(str):
+    """A text that names something in SQL: `{{ params.table | identifier }}`; elsewhere it is the text."""
+
+    __slots__ = ()
+
+
+def sandbox(finalize: Callable[[Any], Any]) -> SandboxedEnvironment:
+    """A Jinja environment: sandboxed, undefined names are errors. `finalize` makes the text of each value."""
     from jinja2 import StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment
 
-    made = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
-    made.filters.update(add_days=add_days, add_hours=add_hours, strftime=strftime)
+    made = SandboxedEnvironment(
+        undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, finalize=finalize
+    )
+    made.filters.update(add_days=add_days, add_hours=add_hours, strftime=strftime, identifier=Identifier)
     made.globals.clear()
     return made
 
 
+def unlike_null(value: Any) -> Any:
+    """The value; `TemplateProblem` where it is null, which has no text."""
+    if value is None:
+        raise TemplateProblem("a value is null", hint="give it one, or another instead: {{ x or 'none' }}")
+    return value
+
+
+@cache
+def environment() -> SandboxedEnvironment:
+    """The environment of templates whose values become plain text."""
+    return sandbox(unlike_null)
+
+
 def uses(text: str) -> list[Use]:
-    """The names that a text uses, sorted; `TemplateProblem` where it cannot be read or a name is unknown."""
+    """The names that a text uses, sorted; `TemplateProblem`, the first of `faults`, where one is wrong."""
+    found, problems = _read(text)
+    if problems:
+        raise problems[0]
+    return sorted(found)
+
+
+def faults(text: str) -> list[TemplateProblem]:
+    """All that is wrong with a text: it cannot be read, names or filters are unknown, members computed."""
+    return _read(text)[1]
+
+
+def sound_uses(text: str) -> list[Use]:
+    """The names that a text uses, sorted, without those that are wrong."""
+    return sorted(_read(text)[0])
+
+
+def _read(text: str) -> tuple[set[Use], list[TemplateProblem]]:
     from jinja2 import TemplateSyntaxError, meta, nodes
 
     try:
         tree = environment().parse(text)
-        _check_filters(tree)
+        problems = list(_filter_faults(tree))
         free = meta.find_undeclared_variables(tree)
     except TemplateSyntaxError as error:
-        raise TemplateProblem(
-            f"the template cannot be read: {error.message}", hint="write it like {{ ds }}"
-        ) from None
-    for name in sorted(free - set(NAMES)):
-        raise TemplateProblem(f"unknown template name {name!r}", hint=nearest(name, NAMES))
+        message = f"the template cannot be read: {error.message}"
+        return set(), [TemplateProblem(message, hint="write it like {{ ds }}")]
     found = {Use(name) for name in free if name in PLAIN_NAMES}
     literal: set[int] = set()
+    computed: set[str] = set()
     for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
         owner: Any = getattr(node, "node")  # noqa: B009  # both kinds have it, their common base does not
-        if isinstance(owner, nodes.Name) and owner.name in MEMBER_NAMES:
-            found.add(Use(owner.name, _member(owner.name, node)))
-            literal.add(id(owner))
-    for used in tree.find_all(nodes.Name):
-        if used.name in MEMBER_NAMES and used.name in free and id(used) not in literal:
-            raise TemplateProblem(
-                f"{used.name!r} is used without a member", hint=f"write {used.name}.something"
-            )
-    return sorted(found)
+        if not (isinstance(owner, nodes.Name) and owner.name in MEMBER_NAMES):
+            continue
+        literal.add(id(owner))
+        if member := _member(node):
+            found.add(Use(owner.name, member))
+        else:
+            computed |= {name.name for name in node.find_all(nodes.Name)}
+            hint = f"name it literally: {owner.name}.something"
+            problems.append(TemplateProblem(f"the member of {owner.name!r} is computed", hint=hint))
+    problems += [
+        TemplateProblem(f"unknown template name {name!r}", hint=nearest(name, NAMES))
+        for name in sorted(free - set(NAMES) - computed)
+    ]
+    bare = {
+        used.name
+        for used in tree.find_all(nodes.Name)
+        if used.name in MEMBER_NAMES and used.name in free and id(used) not in literal
+    }
+    for name in sorted(bare):
+        hint = f"write {name}.something"
+        problems.append(TemplateProblem(f"{name!r} is used without a member", hint=hint))
+    return found, problems
 
 
-def _check_filters(tree: Any) -> None:
+def _filter_faults(tree: Any) -> Iterator[TemplateProblem]:
     from jinja2 import nodes
 
     known = environment().filters
-    for node in tree.find_all(nodes.Filter):
+    for node in list(tree.find_all(nodes.Filter)):
         if node.name not in known:
-            raise TemplateProblem(f"unknown template filter {node.name!r}", hint=nearest(node.name, known))
+            yield TemplateProblem(f"unknown template filter {node.name!r}", hint=nearest(node.name, known))
+            node.name = "string"  # Jinja stops at an unknown one, and there may be more to say
 
 
-def _member(name: str, node: Any) -> str:
+def _member(node: Any) -> str:
+    """The member that is named literally, else an empty text."""
     from jinja2 import nodes
 
     if isinstance(node, nodes.Getattr):
         return node.attr
-    if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
-        return node.arg.value
-    raise TemplateProblem(f"the member of {name!r} is computed", hint=f"name it literally: {name}.something")
+    named = isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str)
+    return node.arg.value if named else ""
 
 
 def render(text: str, names: Mapping[str, Any]) -> str:
-    """The text with its names filled in; `TemplateProblem` says which is missing."""
+    """The text with its names filled in; `TemplateProblem` says which is missing or null."""
+    return rendered(environment(), text, names)
+
+
+def rendered(by: SandboxedEnvironment, text: str, names: Mapping[str, Any]) -> str:
+    """The text, rendered in an environment of `sandbox`."""
     from jinja2 import TemplateError
 
     try:
-        return environment().from_string(text).render(names)
-    except (TemplateError, TypeError, ValueError, KeyError, ZeroDivisionError, OverflowError) as error:
-        raise TemplateProblem(f"the template {text!r} does not render: {error}") from None
+        return by.from_string(text).render(names)
+    except (
+        TemplateProblem, TemplateError, TypeError, ValueError, KeyError, ZeroDivisionError, OverflowError,
+    ) as error:  # fmt: skip
+        reason, hint = (error.message, error.hint) if isinstance(error, FustgoError) else (str(error), "")
+        if null := _null_uses(text, names):
+            reason, hint = f"{null[0]} is null", _null_hint(null[0]) or hint
+        raise TemplateProblem(f"the template {text!r} does not render: {reason}", hint=hint) from None
+
+
+def _null_uses(text: str, names: Mapping[str, Any]) -> list[Use]:
+    def value(use: Use) -> Any:
+        found = names.get(use.name, "")
+        return found.get(use.member, "") if use.member and isinstance(found, Mapping) else found
+
+    return [use for use in sound_uses(text) if value(use) is None]
+
+
+def _null_hint(use: Use) -> str:
+    return "this DAG has no schedule" if use.name in INTERVAL else ""
 
 
 def time_names(

@@ -9,8 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from operators.transforms.filter import Filter
+from orchestrator.dag.model import Node
+from orchestrator.engine.plan import build_operator
 from orchestrator.errors import OperatorError
 from orchestrator.sdk.operator import SchemaProblem
+from orchestrator.sdk.registry import Registry
 from orchestrator.sdk.testing import as_rows, make_context, process_all
 
 PEOPLE = pa.record_batch(
@@ -80,3 +83,42 @@ def test_a_schema_that_was_not_known_before_the_run_is_checked_then(tmp_path: Pa
     with pytest.raises(OperatorError, match="no column 'old'") as caught:
         process_all(Filter(condition="old > 18"), [PEOPLE], make_context(tmp_path))
     assert not caught.value.retry
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "age > {{ params.least }} and name <> {{ params.who }}",
+        "name in ({{ params.names }})",
+        "left(name, {{ params.count }}) = lpad(name, 3, {{ params.fill }})",
+        "{% if params.all %}true{% else %}age > 18{% endif %}",
+    ],
+)
+def test_a_condition_with_values_yet_to_come_fits_if_some_values_would(condition: str) -> None:
+    node = Filter(condition=condition)
+    assert node.output_schemas({"in": PEOPLE.schema}) == {"out": PEOPLE.schema}
+
+
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [
+        ("agee > {{ params.least }}", "'agee'"),
+        ("age > > {{ params.least }}", "cannot be read"),
+        ("age + {{ params.least }}", "no condition"),
+        ("sum(age) > {{ params.least }}", "function sum"),
+        ("age > date {{ ds }}", "'age'"),
+    ],
+)
+def test_a_condition_that_fits_no_value_is_refused_before_the_run(condition: str, says: str) -> None:
+    with pytest.raises(SchemaProblem) as caught:
+        Filter(condition=condition).output_schemas({"in": PEOPLE.schema})
+    assert says in str(caught.value)
+    assert caught.value.field == "condition"
+
+
+def test_a_value_in_a_condition_is_a_value_and_no_sql() -> None:
+    node = Node("f", "filter", "processor", {"condition": "name = {{ params.who }}"})
+    registry = Registry(entries=()).with_operators(Filter)
+    built = build_operator(node, registry, {"params": {"who": "zz' or 'a'='a"}})
+    assert isinstance(built, Filter)
+    assert built.condition == "name =  'zz'' or ''a''=''a' "

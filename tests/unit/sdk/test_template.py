@@ -10,6 +10,7 @@ from orchestrator.sdk.template import (
     TemplateProblem,
     Use,
     add_days,
+    faults,
     render,
     revive,
     strftime,
@@ -85,3 +86,30 @@ def test_a_run_without_a_schedule_has_no_interval() -> None:
 def test_what_is_missing_or_out_of_reach_does_not_render(text: str) -> None:
     with pytest.raises(TemplateProblem, match="does not render"):
         render(text, {"ds": "2026-01-01", "params": {}})
+
+
+def test_all_that_is_wrong_with_a_text_is_found_at_once() -> None:
+    found = faults("{{ dss }} {{ params[y] }} {{ env }} {{ ds | uper }}")
+    assert [fault.message for fault in found] == [
+        "unknown template filter 'uper'",
+        "the member of 'params' is computed",
+        "unknown template name 'dss'",
+        "'env' is used without a member",
+    ]
+    assert found[1].hint == "name it literally: params.something"
+
+
+@pytest.mark.parametrize(
+    "text", ["out/{{ data_interval_start }}", "{{ data_interval_start | strftime('%Y') }}"]
+)
+def test_a_null_has_no_text_and_a_missing_interval_is_explained(text: str) -> None:
+    with pytest.raises(TemplateProblem, match="data_interval_start is null") as caught:
+        render(text, {"data_interval_start": None})
+    assert caught.value.hint == "this DAG has no schedule"
+
+
+def test_a_null_param_is_named() -> None:
+    with pytest.raises(TemplateProblem, match=r"params\.x is null") as caught:
+        render("{{ params.x }}", {"params": {"x": None}})
+    assert "or 'none'" in caught.value.hint
+    assert render("{{ params.x or 'none' }}", {"params": {"x": None}}) == "none"
