@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 
 from operators.ledger import TABLE as LEDGER
 from operators.ledger import Ledger
+from operators.rejects import reject_row
 from orchestrator.crash import crash_point
 from orchestrator.errors import OperatorError, nearest
 from orchestrator.sdk.context import Context
@@ -97,7 +98,9 @@ class SqliteInput(Input):
 class SqliteOutput(ApplyOutput):
     """Writes rows into a table, which it makes where it is absent."""
 
-    path: Templated[str] = Field(description="The SQLite file; its folder must exist.", min_length=1)
+    path: Templated[str] = Field(
+        description="The SQLite file; it and its folder are made where absent.", min_length=1
+    )
     table: Templated[str] = Field(description="The table.", min_length=1)
     mode: Literal["append", "overwrite", "upsert"] = Field(
         default="append",
@@ -160,6 +163,10 @@ def check_schema(schema: pa.Schema, key: Sequence[str]) -> None:
     for name in key:
         if name not in schema.names:
             raise SchemaProblem(f"there is no column {name!r}", hint=nearest(name, schema.names), field="key")
+    seen: dict[str, str] = {}
+    for name in schema.names:
+        if (first := seen.setdefault(name.lower(), name)) is not name:
+            raise SchemaProblem(f"{first!r} and {name!r} are one column to SQLite: rename one by `mapping`")
     for field in schema:
         try:
             column_declaration(field.type)
@@ -198,6 +205,18 @@ class _SqliteApplier(Applier):
             if self._ledger.enter(writer, base):
                 self._script(self._output.pre_sql)
         crash_point("restore.ledger_row")
+
+    def accept(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        with reported(self._context, self._output.path):
+            self._table.check(batch.schema)
+        refused = self._table.refusals(batch)
+        if not refused:
+            return batch
+        for row, (code, reason) in sorted(refused.items()):
+            reject_row(self._context, batch, row, reason, code)
+        import pyarrow as pa
+
+        return batch.filter(pa.array([row not in refused for row in range(batch.num_rows)]))
 
     def apply(self, delivery: Delivery) -> None:
         with self._transaction():
@@ -281,14 +300,34 @@ def connected(context: Context, path: str) -> Iterator[Any]:
 def _check_path(file: Path, create: bool) -> None:
     if file.is_dir():
         raise OperatorError(f"{file} is a folder, not a SQLite file", retry=False)
-    if not file.parent.is_dir():
+    if create:
+        _make_folder(file.parent)
+    elif not file.parent.is_dir():
         raise OperatorError(
             f"there is no folder {file.parent}", hint="make it, or correct `path`", retry=False
         )
-    if not create and not file.exists():
+    elif not file.exists():
         raise OperatorError(
             f"there is no file {file}", hint="relative paths start at the project folder", retry=False
         )
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and its parents, durably: what is committed in it must outlive a power cut."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    try:
+        folder.mkdir(exist_ok=True)
+        handle = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise OperatorError(
+            f"folder {folder} cannot be made: {error.strerror}", hint="correct `path`", retry=False
+        ) from None
 
 
 @contextmanager
@@ -296,7 +335,7 @@ def reported(context: Context, path: str) -> Iterator[None]:
     """Errors of the driver become errors that say what is wrong with the file."""
     try:
         yield
-    except driver().Error as error:
+    except (driver().Error, driver().Warning) as error:
         _report(context.resolve(path), error)
     except OverflowError as error:
         raise OperatorError(f"{path}: {error}", hint="SQLite's integers have 64 bits", retry=False) from None
@@ -321,7 +360,9 @@ def _report(file: Path, error: Any) -> NoReturn:
     for code, (what, retry) in known.items():
         if name.startswith(code):
             raise OperatorError(f"{file} {what} ({error})", retry=retry) from None
-    raise OperatorError(f"{file}: {error}", retry=False) from None
+    several = "one statement at a time" in str(error)
+    hint = "only one statement is run here: take the others away" if several else ""
+    raise OperatorError(f"{file}: {error}", hint=hint, retry=False) from None
 
 
 def _holder(file: Path) -> str:

@@ -75,7 +75,7 @@ class Source:
             self.declared = {row[1]: row[2] for row in self._rows("PRAGMA temp.table_info(fustgo_query)")}
         finally:
             self._connection.execute("PRAGMA query_only = 1")
-        self.origin = f"({query})"
+        self.origin = f"({query}\n)"  # the query may end in a comment
         if self._input.order_by:
             if self._input.order_by not in self.declared:
                 raise OperatorError(

@@ -39,6 +39,21 @@ def column_declaration(data_type: pa.DataType) -> str:
     raise ValueError(f"SQLite has no place for {data_type}: turn it into text or leave it out by `mapping`")
 
 
+def type_for_text(declaration: str) -> str:
+    """The type to turn texts into for a column that is declared a number; empty where it keeps texts.
+
+    By the rules of SQLite's affinities (sqlite.org/datatype3.html, 3.1), but a column of numeric affinity
+    counts by its name: one declared `DATE` or `JSON` has that affinity too, and is there to hold texts.
+    """
+    text = declaration.upper()
+    if "INT" in text:
+        return "int64"
+    if any(word in text for word in ("CHAR", "CLOB", "TEXT", "BLOB")):
+        return ""
+    named = ((("REAL", "FLOA", "DOUB"), "float64"), (("BOOL",), "bool"), (("NUM", "DEC", "MONEY"), "float64"))
+    return next((found for words, found in named if any(word in text for word in words)), "")
+
+
 def stored_values(array: Array) -> list[Any]:
     """The values of a column as the driver takes them."""
     data_type = array.type

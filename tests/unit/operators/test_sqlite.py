@@ -19,6 +19,7 @@ from operators import sqlite as module
 from operators.sqlite import SqliteInput, SqliteOutput
 from orchestrator import crash
 from orchestrator.errors import OperatorError
+from orchestrator.sdk.context import Context
 from orchestrator.sdk.input import InputChanged
 from orchestrator.sdk.operator import SchemaProblem
 from orchestrator.sdk.output import LedgerGone
@@ -216,6 +217,7 @@ def make_wrong(kind: str, folder: Path) -> str:
         ("good", {"table": "seen"}, "is a view"),
         ("good", {"query": "SELECT x FROM people"}, "no such column: x"),
         ("good", {"query": "DELETE FROM people"}, "syntax error"),
+        ("good", {"query": "SELECT 1; DROP TABLE people"}, "one statement"),
         ("good", {"query": "SELECT n FROM people", "order_by": "m"}, "which the query does not give"),
         ("good", {"table": "people", "columns": {"m": "int"}}, "which is not there"),
     ],
@@ -234,6 +236,12 @@ def test_text_that_is_not_utf_8_is_an_error_that_says_so(tmp_path: Path) -> None
     run_sql(tmp_path / "a.db", "CREATE TABLE t (s TEXT)", "INSERT INTO t VALUES (CAST(x'ff' AS TEXT))")
     with pytest.raises(OperatorError, match="UTF-8"):
         read_all(SqliteInput(path="a.db", table="t"), make_context(tmp_path))
+
+
+def test_a_query_may_end_in_a_comment(tmp_path: Path) -> None:
+    run_sql(tmp_path / "a.db", "CREATE TABLE t (n INTEGER)", "INSERT INTO t VALUES (1)")
+    source = SqliteInput(path="a.db", query="SELECT n FROM t -- all of them")
+    assert as_rows(read_all(source, make_context(tmp_path))) == [{"n": 1}]
 
 
 def test_a_reader_leaves_no_file_and_writes_none(tmp_path: Path) -> None:
@@ -401,7 +409,6 @@ def test_a_full_disk_leaves_the_table_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "fields", "rows", "says"),
     [
-        ("no folder", {}, batch(n=[1]), "there is no folder"),
         ("folder", {}, batch(n=[1]), "is a folder"),
         ("text", {}, batch(n=[1]), "is not a SQLite database"),
         ("good", {"table": "people"}, batch(m=[1]), "has no column 'm'"),
@@ -410,7 +417,7 @@ def test_a_full_disk_leaves_the_table_as_it_was(tmp_path: Path) -> None:
         ("good", {"mode": "upsert", "key": ["n"]}, batch(n=pa.array([1, None])), "1 rows have no 'n'"),
         ("good", {}, batch(n=pa.array([2**63], pa.uint64())), "64 bits"),
         ("good", {}, batch(n=pa.array([[1]])), "SQLite has no place for list"),
-        ("good", {}, batch(n=[1], N=[2]), "duplicate column name"),
+        ("good", {}, batch(n=[1], N=[2]), "'n' and 'N' are one column"),
         ("good", {"pre_sql": "SELECT 'x"}, batch(n=[1]), "ends inside a statement"),
     ],
 )
@@ -421,6 +428,119 @@ def test_what_cannot_be_written_is_one_clear_error(
     with pytest.raises(OperatorError) as caught:
         deliver(output, [[rows]], make_context(tmp_path))
     assert says in str(caught.value)
+    assert not caught.value.retry
+
+
+def accept(output: SqliteOutput, rows: pa.RecordBatch, context: Context) -> list[dict[str, Any]]:
+    """What the output takes of a batch before it is sealed."""
+    with closing(output.open(context)) as applier:
+        applier.prepare_stage("writer", 0)
+        return as_rows([applier.accept(rows), applier.accept(rows.slice(0, 0))])
+
+
+def test_rows_without_their_key_are_refused_before_they_are_sealed(tmp_path: Path) -> None:
+    output = SqliteOutput(path="a.db", table="t", mode="upsert", key=["id", "f"])
+    rows = batch(
+        id=pa.array([1, None, 3, 4]),
+        f=pa.array([0.5, 1.5, float("nan"), None]),
+        v=pa.array([None] * 4, "str"),
+    )
+    context = make_context(tmp_path)
+    assert accept(output, rows, context) == [{"id": 1, "f": 0.5, "v": None}]
+    assert [(reject.position, reject.code) for reject in context.rejects] == [
+        ({"row": row}, "null") for row in (2, 3, 4)
+    ]
+    assert "'id', a key of the upsert, is null" in context.rejects[0].reason
+    assert accept(output, rows.slice(1), context) == []
+    assert context.rejects[0].record == '{"id": null, "f": 1.5, "v": null}'
+
+
+def test_rows_that_the_table_could_not_hold_are_refused_before_they_are_sealed(tmp_path: Path) -> None:
+    run_sql(
+        tmp_path / "a.db",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY NOT NULL, Name TEXT NOT NULL, big INT,"
+        " at TEXT NOT NULL DEFAULT 'x')",
+    )
+    rows = batch(
+        id=pa.array([1, None, 3]), name=["a", "b", None], big=pa.array([2**63, 2**63 - 1, 5], pa.uint64())
+    )
+    context = make_context(tmp_path)
+    output = SqliteOutput(path="a.db", table="t")
+    kept = accept(output, rows, context)
+    assert kept == [{"id": None, "name": "b", "big": 2**63 - 1}]
+    assert [(reject.position["row"], reject.code) for reject in context.rejects] == [
+        (1, "range"),
+        (3, "null"),
+    ]
+    deliver(output, [[rows.slice(1, 1)]], context)
+    assert table_rows(tmp_path / "a.db") == [(1, "b", 2**63 - 1, "x")]
+
+
+@pytest.mark.parametrize(
+    ("columns", "fields", "rows", "says"),
+    [
+        ("n INT", {}, batch(n=[1], w=[2]), "table 't' has no column 'w'"),
+        ("n INT, k INT NOT NULL", {}, batch(n=[1]), "column 'k' of table 't' may not be null"),
+        ("n INT", {"mode": "upsert", "key": ["n"]}, batch(n=[1]), "CREATE UNIQUE INDEX"),
+        ("n INT", {}, batch(n=pa.array([[1]])), "SQLite has no place for list"),
+        ("n INT", {}, batch(n=[1], N=[2]), "'n' and 'N' are one column"),
+        ("n INTEGER", {}, batch(n=["x"]), "column 'n' holds string, but table 't' declares it INTEGER"),
+        ("n DOUBLE", {}, batch(n=["x"]), "declares it DOUBLE"),
+        ("n BOOLEAN", {}, batch(n=["x"]), "types: {n: bool}"),
+        ("n DECIMAL(10, 2)", {}, batch(n=["x"]), "mapping"),
+        ("n BIGINT", {"mode": "overwrite"}, batch(n=["x"]), "types: {n: int64}"),
+    ],
+)
+def test_columns_that_do_not_fit_an_existing_table_are_found_at_the_first_batch(
+    columns: str, fields: dict[str, Any], rows: pa.RecordBatch, says: str, tmp_path: Path
+) -> None:
+    run_sql(tmp_path / "a.db", f"CREATE TABLE t ({columns})")
+    with pytest.raises(OperatorError) as caught:
+        accept(SqliteOutput(path="a.db", table="t", **fields), rows, make_context(tmp_path))
+    assert says in str(caught.value)
+    assert not caught.value.retry
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "TEXT",
+        "",
+        "VARCHAR(3)",
+        "BLOB",
+        "DATE",
+        "DATETIME",
+        "TIMESTAMPTZ",
+        "DECIMAL_TEXT(3, 1)",
+        "JSON",
+        "ANY",
+    ],
+)
+def test_text_goes_into_columns_that_keep_it(declared: str, tmp_path: Path) -> None:
+    run_sql(tmp_path / "a.db", f"CREATE TABLE t (n {declared})")
+    output = SqliteOutput(path="a.db", table="t")
+    assert accept(output, batch(n=["x"]), make_context(tmp_path)) == [{"n": "x"}]
+
+
+def test_numbers_go_into_any_column_and_other_columns_into_a_table_that_is_made_anew(tmp_path: Path) -> None:
+    run_sql(tmp_path / "a.db", "CREATE TABLE t (a TEXT, b INTEGER, c DATE)")
+    rows = batch(a=[1], b=[1.5], c=[True])
+    assert accept(SqliteOutput(path="a.db", table="t"), rows, make_context(tmp_path)) == as_rows([rows])
+    other = batch(b=["x"])
+    overwrite = SqliteOutput(path="a.db", table="t", mode="overwrite")
+    assert accept(overwrite, other, make_context(tmp_path)) == [{"b": "x"}]
+
+
+def test_the_folder_of_the_file_is_made(tmp_path: Path) -> None:
+    output = SqliteOutput(path="some/where/a.db", table="t")
+    deliver(output, [[batch(n=[1])]], make_context(tmp_path))
+    assert table_rows(tmp_path / "some/where/a.db") == [(1,)]
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "some").write_text("a file")
+    with pytest.raises(OperatorError, match="folder .*some cannot be made") as caught:
+        SqliteOutput(path="some/where/a.db", table="t").open(make_context(tmp_path))
     assert not caught.value.retry
 
 
