@@ -20,7 +20,7 @@ BLOCK = re.compile(
 )
 
 
-@pytest.mark.parametrize("document", ["docs/quickstart.md"])
+@pytest.mark.parametrize("document", ["docs/quickstart.md", "docs/dag-authoring.md"])
 def test_the_snippets_of_a_document_run(document: str, tmp_path: Path, home: Path) -> None:
     folder = tmp_path / "reader"
     folder.mkdir()

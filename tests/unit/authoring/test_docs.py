@@ -1,8 +1,10 @@
-"""The examples in `docs/dag-authoring.md` are what they say: files without a problem."""
+"""The examples in `docs/dag-authoring.md` are what they say: files without a problem, and pass mypy."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,17 +13,39 @@ from orchestrator.dag.discovery import load_one
 from orchestrator.dag.validation import check
 from orchestrator.sdk.registry import Registry
 
-PAGE = Path(__file__).parents[3] / "docs" / "dag-authoring.md"
-EXAMPLES = re.findall(r"```(python|yaml)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "dag-authoring.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", TEXT, re.DOTALL))
+EXAMPLES = [name for name in FILES if name.endswith((".py", ".yaml"))]
 
 
-def test_there_are_examples_of_both_forms() -> None:
-    assert {language for language, _ in EXAMPLES} == {"python", "yaml"}
+@pytest.fixture
+def reader(tmp_path: Path) -> Path:
+    """A folder in which somebody has written down every file of the page."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
 
 
-@pytest.mark.parametrize(("language", "text"), EXAMPLES)
-def test_an_example_has_no_problem(language: str, text: str, tmp_path: Path) -> None:
-    file = tmp_path / f"example.{'py' if language == 'python' else 'yaml'}"
-    file.write_text(text, encoding="utf-8")
-    loaded = load_one(file, registry=(registry := Registry()))
+def test_every_python_and_yaml_block_is_a_file_of_the_reader() -> None:
+    assert len(EXAMPLES) == len(re.findall(r"^```(?:python|yaml)$", TEXT, re.MULTILINE)) > 10
+    assert {Path(name).suffix for name in EXAMPLES} == {".py", ".yaml"}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_has_no_problem(name: str, reader: Path) -> None:
+    loaded = load_one(reader / name, registry=(registry := Registry()))
     assert check(loaded.dag, loaded.marks, registry).problems == []
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_run_by_a_command_of_the_page(name: str) -> None:
+    assert f"$ fustgo run {name}" in TEXT
+
+
+def test_the_examples_in_python_pass_the_strictest_type_check(reader: Path) -> None:
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent"]
+    files = [str(path) for path in sorted(reader.glob("*.py"))]
+    done = subprocess.run([*command, *files], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
