@@ -50,7 +50,9 @@ def build(settings: Settings, registry: Registry | None = None) -> App:
     create_home(settings.home)
     registry = registry or Registry()
     database = open_database(settings.database.url, clock=clock, lease=settings.worker.lease.total_seconds())
-    return App(settings, clock, registry, database, Client(database, registry, clock))
+    return App(
+        settings, clock, registry, database, Client(database, registry, clock, settings.artifacts.path)
+    )
 
 
 def build_from(config: Path | None) -> App:

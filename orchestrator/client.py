@@ -22,6 +22,7 @@ from orchestrator.sdk.output import FileOutput, Output
 from orchestrator.sdk.properties import Kind, Mode
 from orchestrator.sdk.registry import Registry
 from orchestrator.store import dags, holders, lifecycle, runs, tables, verbs, views, workers
+from orchestrator.store.artifacts import run_folder
 from orchestrator.store.database import Database
 from orchestrator.store.processes import host, this_process
 
@@ -42,11 +43,14 @@ class Definition:
 
 @dataclass(frozen=True)
 class Client:
-    """Verbs on a store. `registry` tells what outputs do when their rows come again."""
+    """Verbs on a store. `registry` tells what outputs do when their rows come again, `artifacts` is where
+    the files of runs lie.
+    """
 
     database: Database
     registry: Registry
     clock: Clock
+    artifacts: Path
 
     def register_command(self) -> int:
         """Enter this process as a worker that executes what it holds; its row's id."""
@@ -97,7 +101,11 @@ class Client:
         """Go on with the newest run of this DAG that did not end well, or with the one that is named."""
         with self.database.transaction() as connection:
             dag, version = self._ensure(connection, definition)
-            run = self._mine(connection, dag, text) if text else runs.newest_held(connection, dag.id)
+            run = (
+                self._mine(connection, dag, definition, text)
+                if text
+                else runs.newest_held(connection, dag.id, str(definition.file))
+            )
             if run is None:
                 raise RefusedError(
                     f"{dag.dag_id} has no run to go on with: all have succeeded or were cancelled",
@@ -112,7 +120,7 @@ class Client:
         """Start a run over; refused where rows would come twice, unless that is allowed."""
         with self.database.transaction() as connection:
             dag, version = self._ensure(connection, definition)
-            run = self._mine(connection, dag, text)
+            run = self._mine(connection, dag, definition, text)
             outputs = self._outputs(Dag.from_document(dags.get_version(connection, run.version).document))
             self._refuse_published(connection, run, outputs)
             repeating = {node for node, output in outputs.items() if output.repeats}
@@ -129,7 +137,7 @@ class Client:
         """Give up what is decided but cannot be applied."""
         with self.database.transaction() as connection:
             dag, _ = self._ensure(connection, definition)
-            run = self._mine(connection, dag, text)
+            run = self._mine(connection, dag, definition, text)
             return verbs.abandon_run(
                 connection, run, worker=worker, actor=getpass.getuser(), now=self.clock.now()
             )
@@ -147,8 +155,16 @@ class Client:
         with self.database.read() as connection:
             return views.show_run(connection, runs.find_run(connection, text))
 
+    def rejects_folder(self, view: views.RunView) -> Path | None:
+        """Where the rejects of a run lie that nobody routed, as JSON lines; None where there are none."""
+        folder = run_folder(self.artifacts, view.run.uid) / "rejects"
+        return folder if any(folder.glob("*.jsonl")) else None
+
     def _release(self) -> None:
         """Say of runs whose command was killed that they failed, before somebody reads them as running."""
+        with self.database.read() as connection:
+            if not holders.are_dead(connection):
+                return
         with self.database.transaction() as connection:
             holders.release_dead_holders(connection, self.clock.now())
 
@@ -171,13 +187,14 @@ class Client:
         )
         return dag, version
 
-    def _mine(self, connection: Any, dag: tables.Dag, text: str) -> tables.Run:
+    def _mine(self, connection: Any, dag: tables.Dag, definition: Definition, text: str) -> tables.Run:
+        """The run that is named, which must have been started from this very file."""
         run = runs.find_run(connection, text)
-        if run.dag != dag.id:
-            owner = dags.get_dag(connection, run.dag)
+        if run.dag != dag.id or run.file != str(definition.file):
+            owner = dags.shown_as(dags.get_dag(connection, run.dag))
             raise RefusedError(
-                f"run {run.number} is one of {owner.dag_id} ({owner.file}), not of {dag.dag_id}",
-                hint="name the file that it was started from",
+                f"run {run.number} is one of {owner}, started from {run.file}, not from {definition.file}",
+                hint=f"name the file that it was started from: fustgo run {run.file}",
             )
         return run
 

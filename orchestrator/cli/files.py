@@ -46,35 +46,21 @@ class Opened:
         return Definition(dag, compile_stages(dag), self.loaded.file, self.loaded.tree, self.project)
 
 
-def open_file(args: argparse.Namespace, registry: Registry, names: dict[str, Any] | None = None) -> Opened:
-    """Load the file, choose the DAG, look at its inputs, and check it.
-
-    `names` are template values with which inputs' paths can be known before the run.
-    """
-    from orchestrator.dag.discovery import load_file
+def open_file(args: argparse.Namespace, registry: Registry) -> Opened:
+    """Load the file, choose the DAG, look at its inputs, and check it."""
+    from orchestrator.dag.discovery import load_one
     from orchestrator.dag.validation import check
+    from orchestrator.errors import UsageError
 
     project = (args.project or Path.cwd()).resolve()
-    loaded = choose(load_file(args.file, registry=registry), args.dag, args.file)
-    known = discovered(loaded, registry, project, names or {})
+    if not project.is_dir():
+        raise UsageError(f"--project {args.project} is no folder", hint="name the folder of the data paths")
+    loaded = load_one(args.file, registry=registry, dag_id=args.dag)
+    known = discovered(loaded, registry, project)
     return Opened(loaded, check(loaded.dag, loaded.marks, registry, known), project)
 
 
-def choose(loaded: list[LoadedDag], wanted: str | None, file: Path) -> LoadedDag:
-    """The DAG that is meant; `UsageError` where that is unclear."""
-    from orchestrator.errors import UsageError, nearest
-
-    by_id = {entry.dag.id: entry for entry in loaded}
-    if wanted is not None:
-        if wanted not in by_id:
-            raise UsageError(f"{file} has no DAG {wanted!r}", hint=nearest(wanted, by_id))
-        return by_id[wanted]
-    if len(loaded) > 1:
-        raise UsageError(f"{file} has several DAGs: {', '.join(by_id)}", hint="choose one with --dag ID")
-    return loaded[0]
-
-
-def discovered(loaded: LoadedDag, registry: Registry, project: Path, names: dict[str, Any]) -> dict[str, Any]:
+def discovered(loaded: LoadedDag, registry: Registry, project: Path) -> dict[str, Any]:
     """The schemas that inputs show now; what cannot be looked at yet stays unknown, and the run says why."""
     from orchestrator.engine.plan import build_operator
     from orchestrator.errors import FustgoError
@@ -86,7 +72,7 @@ def discovered(loaded: LoadedDag, registry: Registry, project: Path, names: dict
         if node.kind != "input":
             continue
         try:
-            operator = build_operator(node, registry, names)
+            operator = build_operator(node, registry, {})
             if isinstance(operator, Input):
                 found[node.id] = operator.discover(Context(node.id, project, tree=loaded.tree))
         except (FustgoError, OSError, ValueError):

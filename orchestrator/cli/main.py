@@ -50,8 +50,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         args = build_parser().parse_args(argv)
         code: int = args.run(args)
-        sys.stdout.flush()
-        return code
+        return _said(code)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 2
     except FustgoError as error:
@@ -59,10 +58,27 @@ def main(argv: Sequence[str]) -> int:
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our output has left (`fustgo runs list | head`); that is no error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
     except KeyboardInterrupt:
         return 130
+
+
+def _said(code: int) -> int:
+    """The code of a command whose output has arrived; 2 where it could not be written."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        _discard_output()
+        return code or 2
+    return code
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def entry() -> NoReturn:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.signals import Signals
     from orchestrator.runs.report import Report
     from orchestrator.store.tables import Run
+    from orchestrator.store.views import RunView
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -99,18 +101,35 @@ def _execute(args: argparse.Namespace, app: App, signals: Signals) -> int:
         display.close()
     app.client.leave(worker)
     view = app.client.show_run(str(run.number))
-    print_summary(view, sys.stdout)
-    if args.abandon is not None and report is None:
-        again = f"go on without its rows: --resume {view.run.number}; start over: --clear {view.run.number}"
-        print(f"the decided epoch was given up; {again}", file=sys.stderr)
-        return 0
+    print_summary(view, app.client.rejects_folder(view), sys.stdout)
     if report is not None and report.outcome == Outcome.FAILED and view.run.state == "failed":
+        hint = f"\n  hint: {report.hint}" if report.hint else ""
+        print(f"error: {report.message}{hint}", file=sys.stderr)
+    print_next(view, args, report)
+    return 0 if args.abandon is not None and report is None else exit_code(view.run, report)
+
+
+def print_next(view: RunView, args: argparse.Namespace, report: Report | None) -> None:
+    """The command that takes the run further, whole, so that it can be pasted."""
+    number = view.run.number
+    again = ["fustgo", "run", shlex.quote(str(args.file))]
+    again += ["--dag", args.dag] if args.dag else []
+    again += ["--project", shlex.quote(str(args.project))] if args.project else []
+    command = " ".join(again)
+    if args.abandon is not None and report is None:
         print(
-            f"error: {report.message}" + (f"\n  hint: {report.hint}" if report.hint else ""), file=sys.stderr
+            f"the decided epoch was given up; go on without its rows: {command} --resume {number}\n"
+            f"or start over: {command} --clear {number}",
+            file=sys.stderr,
         )
-    if view.run.paused or view.run.state == "failed":
-        print(f"go on with: fustgo run {args.file} --resume", file=sys.stderr)
-    return exit_code(view.run, report)
+    elif any(stage.stage_run.unresolved for stage in view.stages):
+        print(
+            f"a decided epoch has not reached its targets; when they can take it: {command} --resume {number}"
+            f"\nor give it up: {command} --abandon {number}",
+            file=sys.stderr,
+        )
+    elif view.run.paused or view.run.state == "failed":
+        print(f"go on with: {command} --resume {number}", file=sys.stderr)
 
 
 def _goes_on(args: argparse.Namespace) -> str:
@@ -156,10 +175,14 @@ def _begin(args: argparse.Namespace, app: App) -> tuple[Definition, Run, int]:
 def _pairs(texts: list[str]) -> Iterator[tuple[str, str]]:
     from orchestrator.errors import UsageError
 
+    seen: set[str] = set()
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"--param {text!r} is not NAME=VALUE", hint="write --param day=2026-01-31")
+        if name in seen:
+            raise UsageError(f"--param {name} is given twice", hint="leave one out")
+        seen.add(name)
         yield name, value
 
 
@@ -182,9 +205,12 @@ def _signals(app: App, signals: Signals) -> Iterator[None]:
 
     def stop(*_: Any) -> None:
         if signals.pausing:
-            os.write(sys.stderr.fileno(), b"stopped at once; --resume goes on from the last checkpoint\n")
+            os.write(
+                sys.stderr.fileno(),
+                b"stopped at once; --resume goes on from the last checkpoint, where there is one\n",
+            )
             os._exit(130)
-        os.write(sys.stderr.fileno(), b"stopping at a savepoint; press again to stop at once\n")
+        os.write(sys.stderr.fileno(), b"stopping at a savepoint; once more stops at once\n")
         signals.pause()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -19,7 +19,7 @@ def register(subparsers: Subparsers) -> None:
     verbs = noun.add_subparsers(dest="verb", required=True, metavar="VERB")
     listed = verbs.add_parser("list", help="the newest runs")
     listed.add_argument("--dag", metavar="ID", help="only those of this DAG (ID@local: a file run by hand)")
-    listed.add_argument("--limit", type=_positive, default=20, metavar="N", help="at most so many (20)")
+    listed.add_argument("--limit", type=whole_number, default=20, metavar="N", help="at most so many (20)")
     listed.add_argument("--json", action="store_true", help="as JSON")
     listed.set_defaults(run=_list)
     shown = verbs.add_parser("show", help="one run: stages, attempts, epochs, figures")
@@ -28,11 +28,11 @@ def register(subparsers: Subparsers) -> None:
     shown.set_defaults(run=_show)
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
+def whole_number(text: str) -> int:
+    """A number of at least 1, as an argument."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -43,7 +43,11 @@ def _list(args: argparse.Namespace) -> int:
     found = app.client.list_runs(dag=args.dag, limit=args.limit)
     app.close()
     if args.json:
-        print(json.dumps([_as_json(run) | {"dag": dag} for run, dag in found], indent=2, default=str))
+        print(
+            json.dumps(
+                [_as_json(run) | {"dag": dag} for run, dag in found], indent=2, default=_moment_as_json
+            )
+        )
         return 0
     rows = [
         [
@@ -58,7 +62,8 @@ def _list(args: argparse.Namespace) -> int:
         ]
         for run, dag in found
     ]
-    print(table(["run", "dag", "state", "start (UTC)", "elapsed", "run id"], rows) if rows else "no runs yet")
+    none = f"no runs of {args.dag}" if args.dag else "no runs yet"
+    print(table(["run", "dag", "state", "start (UTC)", "elapsed", "run id"], rows) if rows else none)
     return 0
 
 
@@ -68,11 +73,12 @@ def _show(args: argparse.Namespace) -> int:
 
     app = build_from(args.config)
     view = app.client.show_run(args.run_name)
+    rejects = app.client.rejects_folder(view)
     app.close()
     if args.json:
-        print(json.dumps(_view_as_json(view), indent=2, default=str))
+        print(json.dumps(_view_as_json(view), indent=2, default=_moment_as_json))
         return 0
-    print_summary(view, sys.stdout)
+    print_summary(view, rejects, sys.stdout)
     run = view.run
     print(f"uid {run.uid}  file {run.file}  logical date {run.logical_date}")
     if run.params:
@@ -90,15 +96,26 @@ def _print_stage(stage: StageView) -> None:
     if row.error:
         print(f"  {row.error.get('message', '')}")
     tries = [
-        [attempt.id, attempt.outcome or attempt.state, moment(attempt.claimed_at), moment(attempt.ended_at)]
+        [
+            attempt.id,
+            attempt.outcome or attempt.state,
+            moment(attempt.claimed_at),
+            moment(attempt.ended_at),
+            (attempt.error or {}).get("message", "")[:100],
+        ]
         for attempt in stage.attempts
     ]
-    print(table(["attempt", "outcome", "claimed", "ended"], tries, indent="  "))
+    print(table(["attempt", "outcome", "claimed", "ended", "error"], tries, indent="  "))
     if stage.epochs:
         states = ", ".join(
             f"{epoch.number} {epoch.state}{' (final)' if epoch.final else ''}" for epoch in stage.epochs[-5:]
         )
-        print(f"  {len(stage.epochs)} epochs; the last: {states}")
+        print(f"  {len(stage.epochs)} epoch{'s' * (len(stage.epochs) != 1)}; the last: {states}")
+
+
+def _moment_as_json(value: Any) -> str:
+    """Times stand in JSON as everywhere: ISO 8601, `Z` for UTC."""
+    return str(value.isoformat()).replace("+00:00", "Z") if hasattr(value, "isoformat") else str(value)
 
 
 def _as_json(run: Any) -> dict[str, Any]:

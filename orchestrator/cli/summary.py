@@ -7,25 +7,24 @@ from typing import TYPE_CHECKING, TextIO
 from orchestrator.cli.render import count, moment, seconds, size, table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from orchestrator.runs.figures import Figures
+    from orchestrator.store.tables import Attempt
     from orchestrator.store.views import RunView, StageView
 
 HEAD = ("node", "rows in", "rows out", "bytes", "rejects")
 
 
-def print_summary(view: RunView, out: TextIO) -> None:
-    """State, times, and for each node rows, bytes and rejects."""
+def print_summary(view: RunView, rejects: Path | None, out: TextIO) -> None:
+    """State, times, and for each node rows, bytes and rejects; `rejects` is where unrouted ones lie."""
     run = view.run
     shown = "paused" if run.paused and run.state == "running" else run.state
     print(f"{view.dag_name}: run {run.number} ({run.run_id}): {shown}", file=out)
     started, ended = run.started_at, run.ended_at
     if started is None:
         return
-    # A run that is paused, or still at work, has lasted until its last epoch.
-    last = ended or max(
-        (epoch.decided_at for stage in view.stages for epoch in stage.epochs), default=started
-    )
-    elapsed = (last - started).total_seconds()
+    elapsed = sum((_lasted(attempt) for stage in view.stages for attempt in stage.attempts), 0.0)
     print(
         f"start {moment(started)}  end {moment(ended)}  elapsed {seconds(elapsed)}  (times in UTC)", file=out
     )
@@ -38,7 +37,16 @@ def print_summary(view: RunView, out: TextIO) -> None:
         elif len(view.stages) > 1 or str(stage.stage_run.state) != str(run.state):
             print(f"{stage.stage_run.stage}: {stage.stage_run.state}", file=out)
     if elapsed and read:
-        print(f"{count(read)} rows read, {count(read / elapsed)} rows/s", file=out)
+        print(f"{count(read)} row{'s' * (read != 1)} read, {count(read / elapsed)} rows/s", file=out)
+    if rejects is not None:
+        print(f"rejects that nobody routed: {rejects}/*.jsonl", file=out)
+
+
+def _lasted(attempt: Attempt) -> float:
+    """Seconds that an attempt worked; the time between a kill or pause and going on counts for nothing."""
+    if attempt.claimed_at is None or attempt.ended_at is None:
+        return 0.0
+    return (attempt.ended_at - attempt.claimed_at).total_seconds()
 
 
 def figures_of(stage: StageView) -> dict[str, Figures]:

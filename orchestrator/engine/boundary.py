@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.crash import CrashPointFailure
 from orchestrator.errors import AttemptLost, FustgoError, OperatorError, RejectLimitPassed
-from orchestrator.sdk.input import EndOfInput
+from orchestrator.sdk.input import EndOfInput, InputChanged
 from orchestrator.sdk.operator import SchemaProblem
 from orchestrator.sdk.processor import RowFailed
 
@@ -44,6 +45,11 @@ def _named(node: str, place: str, error: Exception) -> NodeFailed:
         return NodeFailed(node, f"{where}: {cause.message}", hint=cause.hint, retry=retry)
     if isinstance(cause, SchemaProblem):
         return NodeFailed(node, f"{where}: {cause}", hint=cause.hint, retry=False)
+    if isinstance(cause, InputChanged):
+        return NodeFailed(node, f"{where}: {cause}", hint="", retry=False)
+    if "No space left on device" in str(cause):  # also said by libraries that raise it without a number
+        full = OSError(errno.ENOSPC, "No space left on device", getattr(cause, "filename", None))
+        cause = full
     if isinstance(cause, OSError) and cause.strerror:
         name = f" ({cause.filename})" if cause.filename else ""
         return NodeFailed(node, f"{where}: {cause.strerror}{name}", hint=_remedy(cause), retry=True)
@@ -51,8 +57,6 @@ def _named(node: str, place: str, error: Exception) -> NodeFailed:
 
 
 def _remedy(error: OSError) -> str:
-    import errno
-
     remedies = {
         errno.ENOSPC: "free some space, then go on with --resume",
         errno.EDQUOT: "free some of the quota, then go on with --resume",
@@ -66,10 +70,12 @@ def _remedy(error: OSError) -> str:
 
 
 def _raised_at(error: BaseException) -> str:
-    """The innermost line of the traceback that is not a library's, for the author to look at."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "site-packages" not in frame.filename and "<" not in frame.filename]
-    house = Path(__file__).parents[1]
-    authored = [frame for frame in own if house not in Path(frame.filename).parents]
-    best = authored or own or list(frames)
-    return f"raised at {best[-1].filename}:{best[-1].lineno}: {best[-1].line}" if best else ""
+    """The innermost line of the traceback that an author wrote; none where it is all ours or a library's."""
+    house = Path(__file__).parents[2]
+    ours = (house / "orchestrator", house / "operators")
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if "site-packages" in path.parts or "<" in frame.filename or any(own in path.parents for own in ours):
+            continue
+        return f"raised at {frame.filename}:{frame.lineno}: {frame.line}"
+    return ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping
 
 from orchestrator.dag.model import Dag
 from orchestrator.runs.checkpoint import Json
@@ -11,11 +12,13 @@ Document = Mapping[str, Json]
 Ports = Mapping[str, set[str]]
 
 
-def differences(old: Document, new: Document) -> list[str]:
+def differences(old: Document, new: Document, begun: Collection[str] = ()) -> list[str]:
     """What keeps positions and states of `old` from being used by `new`; empty where nothing does.
 
     A retry needs the same nodes, each with the same type, kind, wired ports and `state_version`. What a
-    node is configured to do may change: that is what a retry after a repair is for.
+    processor is configured to do may change: that is what a retry after a repair is for. Not so an input or
+    output among `begun`, the nodes of stages with decided epochs: half of its rows were read, or lie sealed,
+    the old way.
     """
     before, after = _nodes(old), _nodes(new)
     found = [f"node {name} is gone" for name in before if name not in after]
@@ -23,6 +26,8 @@ def differences(old: Document, new: Document) -> list[str]:
     for name in before:
         if name in after:
             found += _of_node(name, before[name], after[name])
+            if name in begun:
+                found += _of_end(name, before[name], after[name])
     return found + _of_ports(_ports(old), _ports(new), [name for name in before if name in after])
 
 
@@ -44,6 +49,18 @@ def _of_node(name: str, before: Document, after: Document) -> Iterable[str]:
         was, now = before.get(key, default), after.get(key, default)
         if was != now:
             yield f"node {name}: its {word} was {was}, it is {now}"
+
+
+def _of_end(name: str, before: Document, after: Document) -> Iterable[str]:
+    """Fields of an input or output that are not as they were."""
+    if before.get("kind") in ("input", "output"):
+        was, now = before.get("config", {}), after.get("config", {})
+        for field in sorted(key for key in {*was, *now} if was.get(key) != now.get(key)):
+            yield f"{before['kind']} {name}: its {field} was {_said(was, field)}, it is {_said(now, field)}"
+
+
+def _said(config: Mapping[str, Json], field: str) -> str:
+    return json.dumps(config[field], ensure_ascii=False) if field in config else "the default"
 
 
 def _of_ports(old: Ports, new: Ports, names: Iterable[str]) -> list[str]:

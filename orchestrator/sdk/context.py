@@ -67,9 +67,20 @@ class Context:
     @property
     def logical_date(self) -> datetime:
         """The run's logical date, with its zone."""
-        from datetime import datetime
+        found: datetime = self.names["logical_date"]
+        return found
 
-        return datetime.fromisoformat(self.names["logical_date"])
+    @property
+    def data_interval(self) -> tuple[datetime, datetime] | None:
+        """Start and end of the run's data interval; None for a DAG without a schedule."""
+        start, end = self.names.get("data_interval_start"), self.names.get("data_interval_end")
+        return (start, end) if start is not None and end is not None else None
+
+    @property
+    def results(self) -> Mapping[str, Any]:
+        """What the nodes of the stages before this one have set, by node id."""
+        found: Mapping[str, Any] = self.names.get("results", {})
+        return found
 
     def connection(self, name: str) -> Connection:
         """A connection that the node declared; KeyError with the remedy where it did not."""

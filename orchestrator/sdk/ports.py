@@ -102,7 +102,10 @@ class Joining:
 
     def __rshift__(self, other: J) -> J:
         join(self, other)
-        return other
+        # A bare function stands for the node that it makes here: `(a >> f).out["high"]` is that node's port.
+        node: Any = other.declared() if isinstance(other, Declared) else other
+        made: J = node
+        return made
 
     def __rrshift__(self, other: Sequence[Any]) -> Any:
         join(other, self)

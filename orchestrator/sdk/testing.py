@@ -38,12 +38,12 @@ class RecordingContext(Context):
     """A context that keeps what the node said; `cancel` asks it to stop."""
 
     rejects: list[Reject] = field(default_factory=list)
-    results: list[Any] = field(default_factory=list)
+    set_results: list[Any] = field(default_factory=list)
     stopping: bool = False
 
     def __post_init__(self) -> None:
         self.on_reject = self.rejects.append
-        self.on_result = self.results.append
+        self.on_result = self.set_results.append
         self.is_cancelled = lambda: self.stopping
 
     def cancel(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -11,7 +11,7 @@ from orchestrator.errors import RefusedError
 from orchestrator.runs.ending import End
 from orchestrator.runs.states import AttemptState, Outcome, StageState
 from orchestrator.store import attempts, epochs, lifecycle, runs, stage_runs, workers
-from orchestrator.store.tables import Attempt, Run
+from orchestrator.store.tables import Attempt, Run, Worker
 
 KILLED = {"message": "the command was killed"}
 
@@ -23,15 +23,25 @@ def release_dead_holders(connection: Connection, now: datetime) -> list[int]:
     that were touched come back. Holders on other hosts are not judged here.
     """
     released = []
-    for run in runs.unended(connection):
-        if run.held_by is None or run.paused:
-            continue
-        holder = workers.get(connection, run.held_by)
-        if workers.life(holder) == workers.Life.DEAD:
-            workers.end_worker(connection, holder.id, now)
-            _end_attempts(connection, run, lambda _: True, now)
-            released.append(run.number)
+    for run, holder in _left(connection):
+        workers.end_worker(connection, holder.id, now)
+        _end_attempts(connection, run, lambda _: True, now)
+        released.append(run.number)
     return released
+
+
+def are_dead(connection: Connection) -> bool:
+    """Whether `release_dead_holders` would find anything to do."""
+    return any(True for _ in _left(connection))
+
+
+def _left(connection: Connection) -> Iterator[tuple[Run, Worker]]:
+    """The unended runs that a dead command holds; paused ones wait for `--resume`."""
+    for run in runs.unended(connection):
+        if run.held_by is not None and not run.paused:
+            holder = workers.get(connection, run.held_by)
+            if workers.life(holder) == workers.Life.DEAD:
+                yield run, holder
 
 
 def take_over(connection: Connection, run: Run, *, worker: int, verb: str, now: datetime) -> Run:

@@ -53,10 +53,12 @@ def find_run(connection: Connection, text: str) -> Run:
     return found[0]
 
 
-def newest_held(connection: Connection, dag: int) -> Run | None:
-    """The newest run of a DAG that a command made and that is neither success nor cancelled."""
+def newest_held(connection: Connection, dag: int, file: str) -> Run | None:
+    """The newest run of a DAG that a command made of this file and that is neither success nor cancelled."""
     ended_well = ("success", "cancelled")
-    query = _newest_first(select(runs).where(runs.c.dag == dag, runs.c.held_by.is_not(None)))
+    query = _newest_first(
+        select(runs).where(runs.c.dag == dag, runs.c.held_by.is_not(None), runs.c.file == file)
+    )
     row = connection.execute(query.where(runs.c.state.not_in(ended_well)).limit(1)).first()
     return None if row is None else value(Run, row)
 
@@ -85,9 +87,9 @@ def _newest_first(query: Select[Any]) -> Select[Any]:
 
 
 def _dag_is(name: str) -> list[ColumnElement[bool]]:
+    """An id means that DAG wherever it is from, `id@local` only files that were run by hand."""
     dag_id, _, place = name.partition("@")
-    in_space = dags.c.space != BUNDLE if place == "local" else dags.c.space == BUNDLE
-    return [dags.c.dag_id == dag_id, in_space]
+    return [dags.c.dag_id == dag_id, *([dags.c.space != BUNDLE] if place == "local" else [])]
 
 
 def _select(connection: Connection, *conditions: ColumnElement[bool]) -> list[Run]:

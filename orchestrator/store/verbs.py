@@ -193,11 +193,18 @@ def _refuse_incomplete(connection: Connection, run: Run, stage_run: StageRun) ->
 def _refuse_misfit(connection: Connection, run: Run, version: DagVersion) -> None:
     from orchestrator.runs.compatible import differences  # reads definitions, which no other verb needs
 
-    found = differences(dags.get_version(connection, run.version).document, version.document)
+    rows = stage_runs.of_run(connection, run.number).values()
+    begun = {
+        node
+        for row in rows
+        if row.state != StageState.SUCCESS and epochs.highest(connection, row.id) > row.base
+        for node in row.nodes
+    }
+    found = differences(dags.get_version(connection, run.version).document, version.document, begun)
     joined = {frozenset(stage.nodes) for stage in dags.graph_of(connection, version.id)}
     found += [
         f"stage {row.stage}, which has run, joins other nodes now"
-        for row in stage_runs.of_run(connection, run.number).values()
+        for row in rows
         if row.started_at is not None and frozenset(row.nodes) not in joined
     ]
     if found:

@@ -41,17 +41,17 @@ def template_values(
     results: Mapping[str, Any],
     environ: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The values of the names, as JSON; `UsageError` names the node whose variable is not set."""
-    values: dict[str, Any] = dict(times)
-    values["params"] = dict(params)
+    """The values of the names, as JSON; `UsageError` names the node whose variable is not set.
+
+    Times, params and `results` always go along: a Python function's context has them.
+    """
+    values: dict[str, Any] = {**times, "params": dict(params), "results": dict(results)}
     variables = variables_from_environment(environ)
     for use, node in wanted.items():
         if use.name == "var":
             values.setdefault("var", {})[use.member] = _set(variables, use.member, node, VARIABLE_PREFIX)
         elif use.name == "env":
             values.setdefault("env", {})[use.member] = _set(environ, use.member, node, "")
-        elif use.name == "results":
-            values.setdefault("results", {})[use.member] = results.get(use.member)
         elif use.name == "conn":
             found = connections_from_environment(environ, {use.member: node})[use.member]
             values.setdefault("conn", {})[use.member] = exposed(found)

@@ -89,8 +89,9 @@ def test_ctrl_c_twice_ends_at_once(shell: Shell) -> None:
     (shell.folder / "slow.py").write_text(SLOW)
     running = shell.start("run", "slow.py")
     wait_for(shell.folder / "seen", running)
+    said = running.err.stat().st_size
     running.signal(signal.SIGINT)
-    wait_for(running.err, running, 60)
+    wait_for(running.err, running, said + len("stopping at a savepoint"))
     running.signal(signal.SIGINT)
     assert running.wait().code == 130
     (shell.folder / "go").touch()

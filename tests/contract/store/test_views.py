@@ -20,7 +20,8 @@ def test_runs_are_found_by_every_name_that_people_use(command: Command, database
     with database.read() as connection:
         for name in ("1", run.uid, run.run_id, f"people@local/{run.run_id}"):
             assert runs.find_run(connection, name).number == 1
-        for name in ("7", "people/mine", "nobody/mine", "other"):
+        assert runs.find_run(connection, "people/mine").number == 2
+        for name in ("7", "people/yours", "nobody/mine", "other"):
             with pytest.raises(UsageError, match="there is no run"):
                 runs.find_run(connection, name)
 
@@ -43,12 +44,14 @@ def test_the_newest_run_to_resume_is_one_that_did_not_end_well(command: Command,
     command.run_to_end()
     command.start(graph({"a": ""}), held_by=None)
     with database.read() as connection:
-        found = runs.newest_held(connection, first.dag)
+        found = runs.newest_held(connection, first.dag, first.file or "")
         assert found is not None
         assert found.number == first.number
         listed = [run.number for run, dag in runs.list_runs(connection, dag="people@local")]
         assert listed == [3, 2, 1]
-        assert runs.list_runs(connection, dag="people") == []
+        assert [run.number for run, dag in runs.list_runs(connection, dag="people")] == [3, 2, 1]
+        assert runs.list_runs(connection, dag="nobody") == []
+        assert runs.newest_held(connection, first.dag, "another file") is None
 
 
 def test_a_run_is_shown_with_its_stages_attempts_epochs_and_figures(
