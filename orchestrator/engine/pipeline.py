@@ -241,7 +241,9 @@ class Attempt:
                 target.clean_up(self._order.attempt)
         self._stage.clean_up()
         crash_point("staging.removed")
-        return Report(Outcome.SUCCESS, results=self._last.results if self._last is not None else {})
+        results = self._last.results if self._last is not None else {}
+        shown = {node: result for node, result in results.items() if node != self._plan.rejects}
+        return Report(Outcome.SUCCESS, results=shown)
 
     def _abandon(self) -> Report:
         """Give up the decided epoch: the ledger is raised first, so that no late attempt applies it.

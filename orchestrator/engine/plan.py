@@ -22,7 +22,6 @@ from orchestrator.runs.order import Order
 from orchestrator.sdk.fields import is_template, sql_dialects, templated_fields
 from orchestrator.sdk.input import Input
 from orchestrator.sdk.operator import Operator
-from orchestrator.sdk.output import Output
 from orchestrator.sdk.processor import Processor
 from orchestrator.sdk.properties import Kind
 from orchestrator.sdk.registry import Registry
@@ -119,14 +118,6 @@ def one_epoch_reason(operators: Mapping[str, Operator]) -> str:
         if isinstance(operator, Input) and not operator.replayable:
             return f"{node!r} cannot rewind to a position"
     return ""
-
-
-def kind_of(operator: Operator) -> type[Input | Processor | Output]:
-    """The contract that an operator of a stage follows."""
-    for contract in (Input, Processor, Output):
-        if isinstance(operator, contract):
-            return contract
-    raise TypeError(f"{operator.type} has no data ports")
 
 
 def _limit(node: Node, routed: set[str], dag: Dag) -> Mapping[str, Any] | None:

@@ -35,6 +35,30 @@ class SchemaProblem(ValueError):
         super().__init__(message)
         self.hint, self.field = hint, field
 
+    @property
+    def all(self) -> tuple[SchemaProblem, ...]:
+        """Itself; several where it is a group."""
+        return (self,)
+
+
+class SchemaProblems(SchemaProblem):
+    """All that does not fit, at once."""
+
+    def __init__(self, problems: Sequence[SchemaProblem]) -> None:
+        first = problems[0]
+        super().__init__("; ".join(map(str, problems)), hint=first.hint, field=first.field)
+        self._all = tuple(problems)
+
+    @property
+    def all(self) -> tuple[SchemaProblem, ...]:
+        return self._all
+
+
+def refuse_misfits(problems: Sequence[SchemaProblem]) -> None:
+    """Raise the problem, or the group of them; nothing where there is none."""
+    if problems:
+        raise problems[0] if len(problems) == 1 else SchemaProblems(problems)
+
 
 class ErrorLimit(BaseModel):
     """How many rejects nobody routed a node may make before the run fails; 0 by default."""
@@ -69,6 +93,7 @@ class Operator(BaseModel, ports.Joining):
     bounded: ClassVar[bool] = True
     stateful: ClassVar[bool] = False
     row_local: ClassVar[bool] = False
+    keeps_columns: ClassVar[bool] = False
     replayable: ClassVar[bool] = True
     state_version: ClassVar[int] = 0
 
@@ -150,6 +175,10 @@ class Operator(BaseModel, ports.Joining):
     def into(self) -> ports.Ports:
         """The input ports: `join.into["left"]`."""
         return ports.Ports(self)
+
+    def __getitem__(self, port: str) -> ports.Port:
+        """`node["high"]` is short for `node.out["high"]`."""
+        return self.out[port]
 
     @property
     def rejects(self) -> ports.Port:
