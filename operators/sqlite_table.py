@@ -142,7 +142,7 @@ class Table:
                 names = [known.name for known in columns.values()]
                 raise OperatorError(
                     f"table {self._name!r} has no column {field.name!r}",
-                    hint=f"{nearest(field.name, names)} Add it, or map it away",
+                    hint=f"{nearest(field.name, names)}; or add it to the table, or map it away",
                     retry=False,
                 )
         given = _folded(schema.names)
