@@ -15,7 +15,7 @@ from operators.transforms.vocabulary import USE_SQL, check_words
 from orchestrator.errors import OperatorError, nearest
 from orchestrator.sdk.context import Context
 from orchestrator.sdk.fields import is_template
-from orchestrator.sdk.operator import SchemaProblem
+from orchestrator.sdk.operator import SchemaProblem, refuse_misfits
 from orchestrator.sdk.sql_template import trials
 from orchestrator.sdk.types import canonical_array, canonical_type, type_name
 
@@ -31,6 +31,19 @@ def check_text(text: str) -> str:
     except SchemaProblem as problem:
         raise ValueError(f"{problem}: {problem.hint}" if problem.hint else str(problem)) from None
     return text
+
+
+def check_texts(texts: dict[str, str]) -> dict[str, str]:
+    """The named texts, if all their words may stand in expressions; else a ValueError that says of each."""
+    problems = []
+    for name, text in texts.items():
+        try:
+            check_text(text)
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+    if problems:
+        raise ValueError("; ".join(problems))
+    return texts
 
 
 def parse(text: str) -> pl.Expr:
@@ -72,11 +85,24 @@ def _fit_condition(text: str, schema: pa.Schema | None) -> None:
 
 def check_columns(texts: Mapping[str, str], schema: pa.Schema | None, field: str) -> dict[str, pa.DataType]:
     """The types of computed columns; empty where the schema is not known yet."""
-    types: dict[str, pa.DataType] = {}
-    for name, text in texts.items():
-        made = _in_field(f"{field}.{name}", partial(_typed, text, schema))
-        types.update({name: made} if made is not None else {})
+    types, problems = column_types(texts, schema, field)
+    refuse_misfits(problems)
     return types
+
+
+def column_types(
+    texts: Mapping[str, str], schema: pa.Schema | None, field: str
+) -> tuple[dict[str, pa.DataType], list[SchemaProblem]]:
+    """The types of those computed columns that fit a known schema, and what is wrong with the others."""
+    types: dict[str, pa.DataType] = {}
+    problems: list[SchemaProblem] = []
+    for name, text in texts.items():
+        try:
+            made = _in_field(f"{field}.{name}", partial(_typed, text, schema))
+            types.update({name: made} if made is not None else {})
+        except SchemaProblem as problem:
+            problems += problem.all
+    return types, problems
 
 
 def _typed(text: str, schema: pa.Schema | None) -> pa.DataType | None:

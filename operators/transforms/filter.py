@@ -21,6 +21,7 @@ class Filter(Processor):
     """Keeps the rows for which the condition holds; where it is null, the row goes."""
 
     row_local: ClassVar[bool] = True
+    keeps_columns: ClassVar[bool] = True
 
     condition: SqlText = Field(
         description="An SQL expression that is true of the rows to keep, such as age > 18.", min_length=1

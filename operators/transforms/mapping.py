@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -9,12 +10,12 @@ from pydantic import Field, field_validator
 from operators.rejects import failing, reject_row
 from operators.transforms.expressions import (
     RowByRow,
-    check_columns,
-    check_text,
+    check_texts,
+    column_types,
     missing_column,
 )
 from orchestrator.sdk.context import Context
-from orchestrator.sdk.operator import SchemaProblem, Schemas, operator
+from orchestrator.sdk.operator import SchemaProblem, Schemas, operator, refuse_misfits
 from orchestrator.sdk.processor import Emitted, Processor, ProcessorRuntime
 from orchestrator.sdk.types import TypeName, parse_type, type_name
 
@@ -48,56 +49,76 @@ class Mapping(Processor):
     @field_validator("columns")
     @classmethod
     def _known_words(cls, columns: dict[str, str]) -> dict[str, str]:
-        for name, text in columns.items():
-            try:
-                check_text(text)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-        return columns
+        return check_texts(columns)
 
     def output_schemas(self, inputs: Schemas) -> Schemas:
         schema = inputs.get("in")
-        computed = check_columns(self.columns, schema, "columns")
-        return {"out": None if schema is None else _result_schema(self, schema, computed)}
+        computed, problems = column_types(self.columns, schema, "columns")
+        if schema is None:
+            refuse_misfits(problems)
+            return {"out": None}
+        return {"out": _result_schema(self, schema, computed, problems)}
 
     def open(self, context: Context) -> ProcessorRuntime:
         return _Mapping(self, context)
 
 
-def _result_schema(mapping: Mapping, schema: pa.Schema, computed: dict[str, pa.DataType]) -> pa.Schema:
-    """The schema that leaves; `SchemaProblem` for a missing source, a colliding name, an impossible type."""
+def _result_schema(
+    mapping: Mapping,
+    schema: pa.Schema,
+    computed: dict[str, pa.DataType],
+    problems: Sequence[SchemaProblem] = (),
+) -> pa.Schema:
+    """The schema that leaves.
+
+    Raises `problems`, those of the expressions, together with all missing sources, colliding names and
+    impossible types.
+    """
     import pyarrow as pa
 
-    for field, names in (("mappings", mapping.mappings), ("remove", mapping.remove)):
-        for name in names:
-            if name not in schema.names:
-                raise missing_column(name, schema, field)
     types = {
         mapping.mappings.get(column.name, column.name): column.type
         for column in schema
         if column.name not in mapping.remove
-    }
-    _refuse_collisions(mapping, schema, len(types))
-    types |= computed
+    } | computed
+    found = [*problems, *_absences(mapping, schema), *_collisions(mapping, schema)]
+    unsure = {*mapping.columns, *mapping.mappings.values()} - types.keys()
     for name, text in mapping.types.items():
-        if name not in types:
-            raise missing_column(name, pa.schema(list(types.items())), "types")
-        types[name] = _convertible(name, types[name], parse_type(text))
+        if name in types:
+            try:
+                types[name] = _convertible(name, types[name], parse_type(text))
+            except SchemaProblem as problem:
+                found.append(problem)
+        elif name not in unsure:
+            found.append(missing_column(name, pa.schema(list(types.items())), f"types.{name}"))
+    refuse_misfits(found)
     return pa.schema(list(types.items()))
 
 
-def _refuse_collisions(mapping: Mapping, schema: pa.Schema, distinct: int) -> None:
+def _absences(mapping: Mapping, schema: pa.Schema) -> Iterator[SchemaProblem]:
+    for name in mapping.mappings:
+        if name not in schema.names:
+            yield missing_column(name, schema, f"mappings.{name}")
+    for index, name in enumerate(mapping.remove):
+        if name not in schema.names:
+            yield missing_column(name, schema, f"remove.{index}")
+
+
+def _collisions(mapping: Mapping, schema: pa.Schema) -> Iterator[SchemaProblem]:
     kept = [mapping.mappings.get(name, name) for name in schema.names if name not in mapping.remove]
-    for name in mapping.remove:
+    for index, name in enumerate(mapping.remove):
         if name in mapping.mappings:
-            raise SchemaProblem(f"column {name!r} is renamed and removed", field="remove")
-    for name in kept:
+            yield SchemaProblem(f"column {name!r} is renamed and removed", field=f"remove.{index}")
+    for name in dict.fromkeys(kept):
         if kept.count(name) > 1:
-            raise SchemaProblem(
-                f"two columns would be named {name!r}", hint="rename or remove the other", field="mappings"
+            source = next((old for old, new in mapping.mappings.items() if new == name), "")
+            yield SchemaProblem(
+                f"two columns would be named {name!r}",
+                hint="rename or remove the other",
+                field=f"mappings.{source}" if source else "mappings",
             )
         if name in mapping.columns:
-            raise SchemaProblem(
+            yield SchemaProblem(
                 f"there is a column {name!r} already",
                 hint=f"choose another name, or add `remove: [{name}]` to replace it",
                 field=f"columns.{name}",

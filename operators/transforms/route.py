@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from operators.transforms.expressions import RowByRow, check_condition, check_text
+from operators.transforms.expressions import RowByRow, check_condition, check_texts
 from orchestrator.sdk.context import Context
-from orchestrator.sdk.operator import Schemas, operator
+from orchestrator.sdk.operator import SchemaProblem, Schemas, operator, refuse_misfits
 from orchestrator.sdk.ports import Port
 from orchestrator.sdk.processor import Emitted, Processor, ProcessorRuntime
 
@@ -24,6 +24,7 @@ class Route(Processor):
     """Sends each row to one port: that of the first condition that holds, else the default one."""
 
     row_local: ClassVar[bool] = True
+    keeps_columns: ClassVar[bool] = True
 
     routes: dict[str, str] = Field(
         description="A port's name and the condition of its rows; the first that holds takes the row.",
@@ -36,12 +37,7 @@ class Route(Processor):
     @field_validator("routes")
     @classmethod
     def _known_words(cls, routes: dict[str, str]) -> dict[str, str]:
-        for name, text in routes.items():
-            try:
-                check_text(text)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-        return routes
+        return check_texts(routes)
 
     @model_validator(mode="after")
     def _port_names(self) -> Route:
@@ -65,8 +61,13 @@ class Route(Processor):
         return (*self.routes, self.default)
 
     def output_schemas(self, inputs: Schemas) -> Schemas:
+        problems: list[SchemaProblem] = []
         for name, condition in self.routes.items():
-            check_condition(condition, inputs.get("in"), f"routes.{name}")
+            try:
+                check_condition(condition, inputs.get("in"), f"routes.{name}")
+            except SchemaProblem as problem:
+                problems += problem.all
+        refuse_misfits(problems)
         return dict.fromkeys(self.output_ports(), inputs.get("in"))
 
     def open(self, context: Context) -> ProcessorRuntime:

@@ -13,6 +13,7 @@ from orchestrator.dag.draft import UNNAMED
 from orchestrator.dag.header import check_id
 from orchestrator.dag.marks import Marks, Path, shown
 from orchestrator.dag.model import NODE_KEYS, Dag, Node
+from orchestrator.dag.subject import Subject
 from orchestrator.dag.translation import problems_of
 from orchestrator.errors import Problem, UsageError, nearest
 from orchestrator.sdk.operator import Operator
@@ -20,9 +21,11 @@ from orchestrator.sdk.properties import Kind
 from orchestrator.sdk.registry import Registry, UnknownOperator
 
 
-def build_operators(dag: Dag, marks: Marks, registry: Registry) -> tuple[dict[str, Operator], list[Problem]]:
-    """The operators by node id, and what is wrong with those that cannot be built."""
+def build_operators(dag: Dag, marks: Marks, registry: Registry) -> tuple[Subject, list[Problem]]:
+    """The Dag with those operators that can be built, and what is wrong with the others."""
     built: dict[str, Operator] = {}
+    partial: dict[str, Operator] = {}
+    keeping: set[str] = set()
     problems: list[Problem] = []
     for index, node in enumerate(dag.nodes):
         path: Path = ("nodes", index)
@@ -38,7 +41,26 @@ def build_operators(dag: Dag, marks: Marks, registry: Registry) -> tuple[dict[st
             what = f"{node.type} {node.kind} {node.id!r}"
             known = [name for name in found.model_fields if name not in ("id", "drop", *ARGUMENTS)]
             problems += problems_of(error, marks, (*path, "config"), what=what, model=found, known=known)
-    return built, problems
+            if (rest := _built_without(found, node, error)) is not None:
+                partial.setdefault(node.id, rest)
+            if found.keeps_columns:
+                keeping.add(node.id)
+    return Subject(dag, marks, built, partial, keeping), problems
+
+
+def _built_without(found: type[Operator], node: Node, error: ValidationError) -> Operator | None:
+    """The operator without its unknown fields and wrong entries, if it can be built so."""
+    config = dict(node.config)
+    for finding in error.errors():
+        name, *inner = finding["loc"] or ("",)
+        if finding["type"] == "extra_forbidden" and not inner:
+            config.pop(str(name), None)
+        elif inner and isinstance(entries := config.get(str(name)), Mapping):
+            config[str(name)] = {key: value for key, value in entries.items() if key != inner[0]}
+    try:
+        return found.model_validate(config)
+    except ValidationError:
+        return None
 
 
 def _operator_class(node: Node, path: Path, marks: Marks, registry: Registry) -> type[Operator] | Problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,11 +15,17 @@ from orchestrator.sdk.operator import Operator
 
 @dataclass
 class Subject:
-    """A Dag under examination. `operators` lacks the nodes whose type or configuration is wrong."""
+    """A Dag under examination. `operators` lacks the nodes whose type or configuration is wrong.
+
+    `partial` has those of them that can be built without their wrong entries, to look at the others;
+    `keeping` names those whose operator gives the columns that arrive, whatever its configuration says.
+    """
 
     dag: Dag
     marks: Marks
     operators: Mapping[str, Operator] = field(default_factory=dict)
+    partial: Mapping[str, Operator] = field(default_factory=dict)
+    keeping: Collection[str] = ()
 
     @cached_property
     def indices(self) -> dict[str, int]:

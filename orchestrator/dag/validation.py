@@ -13,7 +13,6 @@ from orchestrator.dag.marks import Marks
 from orchestrator.dag.model import Dag
 from orchestrator.dag.node_rules import argument_problems, build_operators, id_problems
 from orchestrator.dag.schema_flow import Flowed, flow
-from orchestrator.dag.subject import Subject
 from orchestrator.dag.template_rules import template_problems
 from orchestrator.dag.wiring_rules import (
     cycle_problems,
@@ -52,11 +51,10 @@ def check(
 ) -> Checked:
     """All problems of a Dag. `known_schemas` are those of inputs by node, as their sources show them now."""
     with functions_of(marks.tree):
-        operators, problems = build_operators(dag, marks, registry)
-        subject = Subject(dag, marks, operators)
+        subject, problems = build_operators(dag, marks, registry)
         problems = [*marks.problems, *problems, *_schedule_problems(dag, marks)]
         problems += id_problems(dag, marks)
-        problems += argument_problems(dag, marks, operators)
+        problems += argument_problems(dag, marks, subject.operators)
         problems += edge_problems(subject)
         problems += port_problems(subject)
         problems += stage_setting_problems(subject)
@@ -64,7 +62,7 @@ def check(
         cyclic = list(cycle_problems(subject))
         schemas, misfits = ({}, []) if cyclic else flow(subject, known_schemas or {})
     problems = sorted({*problems, *cyclic, *misfits})
-    return Checked(problems, sorted(rejects_join_warnings(subject)), schemas, operators)
+    return Checked(problems, sorted(rejects_join_warnings(subject)), schemas, subject.operators)
 
 
 def _schedule_problems(dag: Dag, marks: Marks) -> Iterator[Problem]:

@@ -275,7 +275,7 @@ class Python(Processor):
         try:
             made = found.arguments.model_validate(arguments)
         except ValidationError as error:
-            raise ValueError(_first_problem(found, error)) from None
+            raise ValueError("; ".join(_argument_problems(found, error))) from None
         try:
             return made.model_dump(mode="json", exclude_defaults=True)
         except PydanticSerializationError as error:
@@ -330,10 +330,11 @@ class Python(Processor):
         return FunctionRuntime(self.target, arguments, context)
 
 
-def _first_problem(target: ProcessorFunction[Any], error: ValidationError) -> str:
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = target.arguments.model_fields
-        return f"{target.name} takes no argument {name!r}; {nearest(name, known) or 'it takes none'}"
-    return f"argument {name!r} of {target.name}: {first['msg']}"
+def _argument_problems(target: ProcessorFunction[Any], error: ValidationError) -> Iterator[str]:
+    known = target.arguments.model_fields
+    for finding in error.errors():
+        name = ".".join(str(part) for part in finding["loc"])
+        if finding["type"] == "extra_forbidden":
+            yield f"{target.name} takes no argument {name!r}; {nearest(name, known) or 'it takes none'}"
+        else:
+            yield f"argument {name!r} of {target.name}: {finding['msg']}"

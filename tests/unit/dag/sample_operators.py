@@ -53,6 +53,7 @@ class Filter(Processor):
     """Keeps the rows for which one column is more than a limit: `age > 18`."""
 
     row_local: ClassVar[bool] = True
+    keeps_columns: ClassVar[bool] = True
 
     condition: Templated[str] = Field(description="A column, >, and a number.", min_length=1)
 

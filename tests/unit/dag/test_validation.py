@@ -8,13 +8,16 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from operators.transforms.mapping import Mapping as RealMapping
+from orchestrator.dag.discovery import load_file
 from orchestrator.dag.graph import compile_stages
 from orchestrator.dag.marks import Marks
 from orchestrator.dag.model import Dag
 from orchestrator.dag.validation import check
 from orchestrator.errors import Problem, Problems
-from tests.unit.dag.drafting import brief, checked, load
-from tests.unit.dag.sample_operators import REGISTRY
+from orchestrator.sdk.registry import Registry
+from tests.unit.dag.drafting import brief, checked, load, written
+from tests.unit.dag.sample_operators import REGISTRY, CsvInput, CsvOutput
 
 IN = "{id: in, type: csv, kind: input, config: {path: a}}"
 
@@ -301,3 +304,50 @@ def test_the_dag_of_a_broken_file_does_not_hide_its_other_problems(tmp_path: Pat
 
 def test_a_dag_without_a_problem_compiles(tmp_path: Path) -> None:
     assert list(compile_stages(load(tmp_path, nodes(IN, out("o", "in"))).dag).stages) == ["in"]
+
+
+def test_a_node_that_keeps_the_columns_hides_no_problem_behind_it(tmp_path: Path) -> None:
+    text = nodes(
+        IN.replace("}}", ", columns: {name: string, age: int64}}}"),
+        "{id: f, type: filter, from: in, config: {condition: aeg > 1}}",
+        "{id: g, type: filter, from: f, config: {condition: [age]}}",
+        "{id: h, type: filter, from: g, config: {condition: nam > 18}}",
+        out("o", "h"),
+    )
+    assert brief(checked(tmp_path, text).problems) == [
+        "3 [aeg] 'f': there is no column 'aeg'",
+        "4 [age] 'condition' of filter processor 'g' should be a text",
+        "5 [nam] 'h': there is no column 'nam'",
+    ]
+
+
+def test_all_that_is_wrong_inside_one_mapping_is_found_at_once(tmp_path: Path) -> None:
+    text = """
+    input: {type: csv, config: {path: a, columns: {name: string, age: int64}}}
+    processors:
+      - type: mapping
+        config:
+          mappings: {nam: x, name: age, id: q}
+          columns:
+            a: agee + 1
+            b: 2
+          types: {zz: int64, age: strin, q: int64, a: string}
+          remove:
+            - age
+            - gone
+          unknown: 1
+    output: {type: csv, config: {path: b}}
+    """
+    registry = Registry(entries=()).with_operators(CsvInput, CsvOutput, RealMapping)
+    [loaded] = load_file(written(tmp_path, text), registry=registry)
+    problems = check(loaded.dag, loaded.marks, registry).problems
+    assert brief(problems) == [
+        "5 [x] 'mapping': there is no column 'nam'",
+        "5 [q] 'mapping': there is no column 'id'",
+        "7 [agee] 'mapping': there is no column 'agee'",
+        "8 [2] 'columns.b' of mapping processor 'mapping' should be a text",
+        "9 [int64] 'mapping': there is no column 'zz'",
+        "9 [strin] types.age: no type 'strin'; did you mean 'string'?",
+        "12 [gone] 'mapping': there is no column 'gone'",
+        "13 [1] mapping processor 'mapping' has no field 'unknown'",
+    ]

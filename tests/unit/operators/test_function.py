@@ -132,6 +132,7 @@ def test_the_form_of_a_file_builds_the_same_operator(tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         ({"factor": "much"}, "argument 'factor' of scaled"),
+        ({"factor": "much", "more": 3}, "argument 'factor' of scaled.*scaled takes no argument 'more'"),
         ({"facter": 2}, "scaled takes no argument 'facter'; did you mean 'factor'?"),
     ],
 )

@@ -106,13 +106,18 @@ def test_a_row_whose_expression_fails_is_a_reject(tmp_path: Path) -> None:
 
 
 PROBLEMS: list[tuple[dict[str, Any], str, str, str]] = [
-    ({"mappings": {"frist": "x"}}, "no column 'frist'", "did you mean 'first'?", "mappings"),
-    ({"remove": ["x"]}, "no column 'x'", "", "remove"),
-    ({"types": {"x": "int64"}}, "no column 'x'", "", "types"),
-    ({"mappings": {"first": "last"}}, "two columns would be named 'last'", "rename or remove", "mappings"),
+    ({"mappings": {"frist": "x"}}, "no column 'frist'", "did you mean 'first'?", "mappings.frist"),
+    ({"remove": ["x"]}, "no column 'x'", "", "remove.0"),
+    ({"types": {"x": "int64"}}, "no column 'x'", "", "types.x"),
+    (
+        {"mappings": {"first": "last"}},
+        "two columns would be named 'last'",
+        "rename or remove",
+        "mappings.first",
+    ),
     ({"columns": {"age": "1"}}, "a column 'age' already", "remove: [age]", "columns.age"),
     ({"columns": {"x": "agee + 1"}}, "no column 'agee'", "did you mean 'age'?", "columns.x"),
-    ({"mappings": {"first": "x"}, "remove": ["first"]}, "renamed and removed", "", "remove"),
+    ({"mappings": {"first": "x"}, "remove": ["first"]}, "renamed and removed", "", "remove.0"),
     ({"types": {"age": "list<int64>"}}, "cannot become list<int64>", "", "types.age"),
 ]
 
@@ -128,6 +133,21 @@ def test_what_does_not_fit_is_found_before_the_run_and_in_it(
     assert caught.value.field == field
     with pytest.raises(OperatorError, match=says.replace("[", ".")):
         process_all(Mapping(**config), [PEOPLE], make_context(tmp_path))
+
+
+def test_all_that_does_not_fit_is_found_at_once_and_nothing_twice() -> None:
+    mapping = Mapping(
+        mappings={"frist": "given", "first": "last"},
+        columns={"a": "agee + 1", "b": "first + 1", "age": "1"},
+        types={"given": "int64", "a": "string", "zz": "int64"},
+        remove=["x"],
+    )
+    with pytest.raises(SchemaProblem) as caught:
+        mapping.output_schemas({"in": PEOPLE.schema})
+    fields = [problem.field for problem in caught.value.all]
+    assert fields == [
+        "columns.a", "columns.b", "mappings.frist", "remove.0", "mappings.first", "columns.age", "types.zz",
+    ]  # fmt: skip
 
 
 def test_a_wrong_type_or_word_is_refused_at_once() -> None:
