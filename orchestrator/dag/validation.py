@@ -13,6 +13,7 @@ from orchestrator.dag.marks import Marks
 from orchestrator.dag.model import Dag
 from orchestrator.dag.node_rules import argument_problems, build_operators, id_problems
 from orchestrator.dag.schema_flow import Flowed, flow
+from orchestrator.dag.target_rules import target_problems
 from orchestrator.dag.template_rules import template_problems
 from orchestrator.dag.wiring_rules import (
     cycle_problems,
@@ -59,6 +60,7 @@ def check(
         problems += port_problems(subject)
         problems += stage_setting_problems(subject)
         problems += template_problems(subject)
+        problems += target_problems(subject)
         cyclic = list(cycle_problems(subject))
         schemas, misfits = ({}, []) if cyclic else flow(subject, known_schemas or {})
     problems = sorted({*problems, *cyclic, *misfits})

@@ -108,7 +108,7 @@ def test_ports_of_a_node_are_named_in_from(tmp_path: Path) -> None:
         ("input: {type: filter, config: {condition: x > 1}}\noutput: {type: csv, config: {path: a}}", [
             "1 [filter] 'filter' is no input",
         ]),
-        ("input: {type: csv, config: {path: a}, from: x}\noutput: {type: csv, kind: input, config: {path: a}}", [
+        ("input: {type: csv, config: {path: a}, from: x}\noutput: {type: csv, kind: input, config: {path: b}}", [
             "1 [x] 'from' in the short form, which is linear",
             "2 [input] output is a node of kind output",
         ]),

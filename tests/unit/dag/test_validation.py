@@ -23,7 +23,7 @@ IN = "{id: in, type: csv, kind: input, config: {path: a}}"
 
 
 def out(node_id: str, origin: str, more: str = "") -> str:
-    return f"{{id: {node_id}, type: csv, kind: output, from: {origin}, config: {{path: b}}{more}}}"
+    return f"{{id: {node_id}, type: csv, kind: output, from: {origin}, config: {{path: b.{node_id.replace('/', '_')}}}{more}}}"
 
 
 def nodes(*entries: str, head: str = "") -> str:
@@ -68,7 +68,7 @@ def test_all_problems_of_a_file_are_found_at_once(tmp_path: Path) -> None:
     [
         pytest.param([IN, "{id: f, type: filter, config: {condition: x > 1}}", out("o", "in")], [
             "3 [id] processor 'f' has no input", "3 [id] nobody reads output port 'out' of 'f'"], id="unreachable"),
-        pytest.param([IN, out("o", "in"), "{id: o2, type: csv, kind: output, config: {path: b}}"], [
+        pytest.param([IN, out("o", "in"), "{id: o2, type: csv, kind: output, config: {path: c}}"], [
             "4 [id] output 'o2' has no input"], id="output without input"),
         pytest.param([IN, out("o", "in"), "{id: f, type: mapping, from: o}", out("p", "f")], [
             "4 [o] output 'o' gives no rows, so it cannot feed 'f'"], id="output that feeds"),
