@@ -261,7 +261,7 @@ class CsvReader(Reader):
         self._file.close()
 
     def _begin(self, place: Place) -> None:
-        """Begin to parse the next piece while the stage works on this one: both leave the interpreter free."""
+        """Begin to parse the next piece while the stage works on this one; both let go of the interpreter."""
         if self._file.is_end(place.offset):
             return
         if self._pool is None:
