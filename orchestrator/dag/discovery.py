@@ -148,9 +148,10 @@ def _problem(error: BaseException, file: Path, shown: Path) -> Problem:
         name = str(shown) if Path(error.filename) == file.resolve() else error.filename
         return Problem(name, error.lineno or 0, error.offset or 0, f"not Python: {error.msg}")
     name, line = _author_line(error.__traceback__, file)
+    place = f"{name}:{line}: "
     name = str(shown) if Path(name) == file.resolve() else name
     if isinstance(error, FustgoError):
-        return Problem(name, line, 0, error.message, error.hint)
+        return Problem(name, line, 0, error.message.removeprefix(place), error.hint)
     if isinstance(error, SystemExit):
         return Problem(
             name,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.dag.draft import UNNAMED, Draft, DraftNode
+from orchestrator.dag.header import check_id
 from orchestrator.dag.marks import Marks, Path, shown
 from orchestrator.dag.model import FORMAT, Edge, parse_reference
 from orchestrator.errors import Problems, nearest
@@ -43,7 +44,8 @@ def draft_of(document: Any, marks: Marks, *, default_id: str) -> Draft:
         for key, value in document.items()
         if key not in (*SHORT_KEYS, "nodes", "format") and value is not None
     }
-    header.setdefault("id", default_id)
+    if "id" not in header:
+        header["id"] = _default_dag_id(default_id, marks)
     if document.get("format", FORMAT) != FORMAT:
         marks.add(
             ("format",),
@@ -53,6 +55,15 @@ def draft_of(document: Any, marks: Marks, *, default_id: str) -> Draft:
     if "nodes" in document:
         return _full(header, document["nodes"], marks)
     return _short(header, document, marks)
+
+
+def _default_dag_id(name: str, marks: Marks) -> str:
+    """The file's name, where that may be an id."""
+    try:
+        return check_id(name)
+    except ValueError as error:
+        marks.add((), f"the DAG has no id, and the file's name {name!r} is none: {error}", hint="write `id:`")
+        return UNNAMED
 
 
 def _nodes_hint(document: Mapping[str, Any]) -> str:

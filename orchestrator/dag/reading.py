@@ -59,21 +59,23 @@ def _default_args(given: dict[str, Any], marks: Marks) -> dict[str, Any]:
     if not isinstance(written, Mapping):
         marks.add(("default_args",), "'default_args' should hold names and values", value=shown(written))
         written = {}
-    defaults = dict(written)
+    defaults, direct = dict(written), {}
     for name in _HOISTED:
         if name in defaults:
             given.setdefault(name, defaults.pop(name))
     for name in DAG_DEFAULTS:
         if name in given:
-            value = given.pop(name)
+            value = direct[name] = given.pop(name)
             marks.places.setdefault(("default_args", name), marks.at((name,)))
             if name in defaults and defaults[name] != value:
                 marks.add((name,), f"{name!r} is given twice, here and in default_args", value=shown(value))
-            defaults[name] = value
-    return _valid_defaults(defaults, marks)
+    below = _valid_defaults(defaults, marks, ("default_args",), "default_args")
+    return below | _valid_defaults(direct, marks, (), "the DAG")
 
 
-def _valid_defaults(defaults: dict[str, Any], marks: Marks) -> dict[str, Any]:
+def _valid_defaults(
+    defaults: dict[str, Any], marks: Marks, path: tuple[str, ...], what: str
+) -> dict[str, Any]:
     while True:
         try:
             return canonical_arguments(defaults)
@@ -81,8 +83,8 @@ def _valid_defaults(defaults: dict[str, Any], marks: Marks) -> dict[str, Any]:
             marks.problems += problems_of(
                 error,
                 marks,
-                ("default_args",),
-                what="default_args",
+                path,
+                what=what,
                 model=arguments_model(),
                 known=DAG_DEFAULTS,
             )

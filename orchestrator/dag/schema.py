@@ -40,10 +40,12 @@ def dag_schema(registry: Registry) -> dict[str, Any]:
     for operator in operators:
         _keep_configuration(defs[names[operator]], operator)
     header = defs.pop(names[Header])["properties"]
-    arguments = defs.pop(names[arguments_model()])["properties"]
+    arguments = defs.pop(names[arguments_model()])["properties"] | _asking_for_nothing()
     defaults = {name: arguments[name] for name in DAG_DEFAULTS}
     header["schedule"] = json_schema()
     header["params"] = _params()
+    for name in ("tags", "template_env"):
+        header[name] = _one_or_several(header[name])
     header["default_args"] |= {"properties": defaults | _some(header, ("owner", "start_date", "end_date"))}
     header["default_args"]["additionalProperties"] = False
     defs |= _node_definitions(operators, names, arguments)
@@ -70,6 +72,21 @@ def _keep_configuration(schema: dict[str, Any], operator: type[Operator]) -> Non
 
 def _some(header: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {name: header[name] for name in names}
+
+
+def _one_or_several(listed: Mapping[str, Any]) -> dict[str, Any]:
+    """A list of texts, or one text that stands for a list of it."""
+    kept = {name: listed[name] for name in ("title", "description", "default") if name in listed}
+    return {**kept, "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+
+def _asking_for_nothing() -> dict[str, Any]:
+    """Arguments that do not work yet, with the values that the validator lets through."""
+    fields = Operator.model_fields
+    return {
+        "splits": {"enum": [1, None], "description": fields["splits"].description},
+        "depends_on_past": {"enum": [False, None], "description": fields["depends_on_past"].description},
+    }
 
 
 def _params() -> dict[str, Any]:

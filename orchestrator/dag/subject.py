@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from orchestrator.dag.graph import stages_of
+from orchestrator.dag.graph import find_cycle, stages_of
 from orchestrator.dag.marks import Marks
 from orchestrator.dag.model import Dag, Edge, EdgeKind, Node
 from orchestrator.errors import Problem
@@ -42,8 +42,17 @@ class Subject:
 
     @cached_property
     def sound(self) -> Dag:
-        """The Dag without repeated nodes and without edges that lead nowhere: a graph to compute with."""
+        """The Dag without repeated nodes and without edges that lead nowhere: a graph to compute with.
+
+        A cycle that may be there only because two nodes share an id is left out.
+        """
         edges = tuple(e for e in self.dag.edges if e.source in self.nodes and e.target in self.nodes)
+        ids = [node.id for node in self.dag.nodes]
+        repeated = (
+            {node_id for node_id in ids if ids.count(node_id) > 1} if len(ids) > len(self.nodes) else ()
+        )
+        if repeated and find_cycle((e.source, e.target) for e in edges):
+            edges = tuple(e for e in edges if e.target not in repeated)
         return self.dag.model_copy(update={"nodes": tuple(self.nodes.values()), "edges": edges})
 
     @cached_property

@@ -209,7 +209,7 @@ def _check(made: ProcessorFunction[Any]) -> None:
 def _schema_problem(made: ProcessorFunction[Any]) -> tuple[str, str]:
     for port, columns in made.schema.items():
         if port not in made.outputs:
-            return f"schema names port {port!r}", f"outputs: {nearest(port, made.outputs)}"
+            return f"schema names port {port!r}", nearest(port, made.outputs)
         for name, text in columns.items():
             try:
                 normal_type(text)

@@ -42,7 +42,7 @@ class Shaper:
     def port_of(self, port: Any) -> str:
         """The port, if the node has it."""
         if port not in self._ports:
-            raise self._error(f"yields to port {port!r}", f"it has: {nearest(str(port), self._ports)}")
+            raise self._error(f"yields to port {port!r}", nearest(str(port), self._ports))
         return str(port)
 
     def only_port(self) -> str:

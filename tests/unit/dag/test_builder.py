@@ -100,7 +100,7 @@ def test_problems_stand_at_the_argument_that_the_author_wrote(tmp_path: Path) ->
                      delimiter=";;")
         a >> Filter("f", condition="{{ dss }}") >> CsvOutput("o.p", path="y", retries=-1)
         a.out["hig"] >> CsvOutput("q", path="z")
-        CsvInput("b", path="x").out["high"] >> CsvOutput("r", path="y")
+        CsvInput("b", path="x").out["high"] >> CsvOutput("r", path="w")
     """
     assert brief(checked(tmp_path, text, "dag.py").problems) == [
         "3 [@daily] a DAG has no field 'schedul'",

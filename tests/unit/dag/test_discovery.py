@@ -128,3 +128,15 @@ def test_an_error_in_an_imported_neighbour_stands_at_its_line(tmp_path: Path) ->
     [problem] = caught.value.problems
     assert (Path(problem.file).name, problem.line) == ("neighbour.py", 2)
     assert isinstance(caught.value, FustgoError)
+
+
+def test_a_fault_in_an_imported_file_is_placed_once(tmp_path: Path) -> None:
+    (tmp_path / "inner.py").write_text(
+        "from orchestrator import processor\n\n\n@processor\ndef broken():\n    return 1\n", encoding="utf-8"
+    )
+    main = tmp_path / "main.py"
+    main.write_text("import inner\n", encoding="utf-8")
+    with pytest.raises(Problems) as caught:
+        load_file(main, registry=REGISTRY)
+    [problem] = caught.value.problems
+    assert (problem.file, problem.message) == (str(tmp_path / "inner.py"), "broken takes no batch")

@@ -170,7 +170,7 @@ def test_a_cycle_among_stages_of_an_acyclic_graph_is_told_with_its_path(tmp_path
         ("default_args: [1]", "1 [1] 'default_args' should hold names and values"),
         ("default_args: {trigger_rule: none_failed}",
          "1 [none_failed] trigger_rule 'none_failed' does not work yet: other trigger rules will come in a later release"),
-        ("retries: -1", "1 [-1] 'retries' of default_args should be greater than or equal to 0"),
+        ("retries: -1", "1 [-1] 'retries' of the DAG should be greater than or equal to 0"),
         ("{retries: 1, default_args: {retries: 2}}", "1 [1] 'retries' is given twice, here and in default_args"),
         ("params: {day: {type: strin}}", "1 [type] param day: unknown type 'strin'; did you mean 'string'?"),
         ("params: {n: {type: integer, default: x}}", "1 [type] param n: the default must be of type integer, not string"),
@@ -350,4 +350,45 @@ def test_all_that_is_wrong_inside_one_mapping_is_found_at_once(tmp_path: Path) -
         "9 [strin] types.age: no type 'strin'; did you mean 'string'?",
         "12 [gone] 'mapping': there is no column 'gone'",
         "13 [1] mapping processor 'mapping' has no field 'unknown'",
+    ]
+
+
+def test_two_nodes_of_one_id_are_one_error_and_no_cycle(tmp_path: Path) -> None:
+    for entries in (
+        ["{id: p, type: mapping, from: in}", "{id: p, type: mapping, from: p}"],
+        [
+            "{id: p, type: mapping, from: in}",
+            "{id: q, type: mapping, from: p}",
+            "{id: p, type: mapping, from: q}",
+        ],
+    ):
+        problems = checked(tmp_path, nodes(IN, *entries, out("o", "p"))).problems
+        assert [problem.message for problem in problems] == ["a second node 'p', first in line 3"]
+
+
+def test_retries_of_default_args_are_named_so(tmp_path: Path) -> None:
+    text = nodes(IN, out("o", "in"), head="default_args: {retries: -2}\npool_slots: -1\n")
+    assert brief(checked(tmp_path, text).problems) == [
+        "1 [-2] 'retries' of default_args should be greater than or equal to 0",
+        "2 [-1] 'pool_slots' of the DAG should be greater than or equal to 1",
+    ]
+
+
+def test_a_file_whose_name_is_no_id_needs_one(tmp_path: Path) -> None:
+    text = nodes(IN, out("o", "in"))
+    [problem] = checked(tmp_path, text, "2024-report.yaml").problems
+    assert problem.message.startswith("the DAG has no id, and the file's name '2024-report' is none")
+    assert problem.hint == "write `id:`"
+    assert checked(tmp_path, f"id: report\n{text}", "2024-report.yaml").problems == []
+
+
+def test_all_faults_of_a_template_are_told(tmp_path: Path) -> None:
+    text = nodes(IN, "{id: o, type: csv, kind: output, from: in, config: {path: '{{ dss }}{{ params.x }}"
+                     "{{ env.HOME }}{{ results.foo }}{{ params[y] }}'}}")  # fmt: skip
+    assert [problem.message for problem in checked(tmp_path, text).problems] == [
+        "DAG 'dag' has no param 'x'",
+        "environment variable 'HOME' is not listed for templates",
+        "the member of 'params' is computed",
+        "there is no node 'foo' with a result",
+        "unknown template name 'dss'",
     ]
