@@ -33,12 +33,17 @@ _PREFIX = "FUSTGO_"
 _NOT_SETTINGS = re.compile(r"FUSTGO_(HOME|CONFIG|CONN_.*|VAR_.*|CRASH.*)")
 
 
-def _sqlite_url(url: str) -> str:
-    if not re.match(r"sqlite:////[^/]", url):
+def _database_url(url: str) -> str:
+    if not re.match(r"sqlite:////[^/]|postgresql://.", url):
         raise ValueError(
-            "write sqlite:////absolute/path.db or sqlite:///{home}/name.db; this version stores in SQLite"
+            "write sqlite:////absolute/path.db, sqlite:///{home}/name.db, or "
+            "postgresql://user:password@host/database"
         )
     return url
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"(://[^:/@]*:)[^/]*@", r"\1***@", text)
 
 
 def _absolute(path: Path) -> Path:
@@ -60,9 +65,10 @@ class Section(BaseModel):
 class DatabaseSettings(Section):
     """The metadata database: runs, checkpoints, events."""
 
-    url: Annotated[str, AfterValidator(_sqlite_url)] = Field(
+    url: Annotated[str, AfterValidator(_database_url)] = Field(
         default="sqlite:///{home}/fustgo.db",
-        description="SQLAlchemy URL of the metadata database; {home} is the home.",
+        description="The metadata database: sqlite:////PATH, where {home} is the home, or "
+        "postgresql://USER:PASSWORD@HOST/DATABASE.",
     )
 
 
@@ -119,12 +125,12 @@ class Settings(FileSettings):
     sources: Mapping[str, str]
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
-        """Name, value and source of each setting, as a person writes them."""
+        """Name, value and source of each setting, as a person writes them, but for passwords."""
         yield "home", str(self.home), self.sources["home"]
         values = self.model_dump(mode="json", include=set(FileSettings.model_fields))
         for key in KEYS:
             section, _, name = key.partition(".")
-            yield key, values[section][name], self.sources[key]
+            yield key, _without_password(values[section][name]), self.sources[key]
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,7 @@ class _Entry:
         return f"{self.place}:{self.line}" if self.line else self.place
 
     def problem(self, message: str, hint: str = "", *, show_value: bool = False) -> Problem:
-        shown = str(self.value) if show_value else ""
+        shown = _without_password(str(self.value)) if show_value else ""
         return Problem(self.place, self.line, self.column, message, hint, shown)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.postgres import Cluster, cluster
 
 # Deadlines measure the machine, not the code. `derandomize` makes a failure of one run one of all.
 settings.register_profile(
@@ -26,3 +29,10 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFacto
     path = tmp_path_factory.getbasetemp() / f"home{next(_numbers)}"
     monkeypatch.setenv("FUSTGO_HOME", str(path))
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL server, started by the first test that asks for it."""
+    with cluster() as running:
+        yield running

@@ -8,12 +8,14 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+_WHOLE = sa.Integer().with_variant(sa.BigInteger(), "postgresql")  # 64 bits on both
+
 
 def upgrade() -> None:
     """Create every table."""
     op.create_table(
         "audit",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("actor", sa.String(), nullable=False),
         sa.Column("verb", sa.String(), nullable=False),
@@ -34,15 +36,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "dags",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("uid", sa.String(), nullable=False),
         sa.Column("space", sa.String(), nullable=False),
         sa.Column("dag_id", sa.String(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=True),
+        sa.Column("version", _WHOLE, nullable=True),
         sa.Column("file", sa.String(), nullable=True),
         sa.Column("paused", sa.Boolean(), nullable=False),
-        sa.Column("max_active_runs", sa.Integer(), nullable=False),
-        sa.Column("max_active_tasks", sa.Integer(), nullable=False),
+        sa.Column("max_active_runs", _WHOLE, nullable=False),
+        sa.Column("max_active_tasks", _WHOLE, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dags")),
@@ -54,11 +56,12 @@ def upgrade() -> None:
         ["space", "dag_id"],
         unique=True,
         sqlite_where=sa.text("deleted_at IS NULL"),
+        postgresql_where=sa.text("deleted_at IS NULL"),
     )
     op.create_table(
         "pools",
         sa.Column("name", sa.String(), nullable=False),
-        sa.Column("slots", sa.Integer(), nullable=False),
+        sa.Column("slots", _WHOLE, nullable=False),
         sa.Column("description", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_pools")),
     )
@@ -72,14 +75,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "workers",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("host", sa.String(), nullable=False),
-        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("pid", _WHOLE, nullable=False),
         sa.Column("start_time", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("labels", sa.JSON(), nullable=False),
-        sa.Column("slots", sa.Integer(), nullable=False),
-        sa.Column("beat", sa.Integer(), nullable=False),
+        sa.Column("slots", _WHOLE, nullable=False),
+        sa.Column("beat", _WHOLE, nullable=False),
         sa.Column("beat_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
@@ -87,11 +90,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "backfills",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("dag", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
+        sa.Column("dag", _WHOLE, nullable=False),
         sa.Column("first", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("max_active_runs", sa.Integer(), nullable=False),
+        sa.Column("max_active_runs", _WHOLE, nullable=False),
         sa.Column("reprocess", sa.String(), nullable=True),
         sa.Column("params", sa.JSON(), nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
@@ -104,8 +107,8 @@ def upgrade() -> None:
     op.create_index(op.f("ix_backfills_dag"), "backfills", ["dag"], unique=False)
     op.create_table(
         "dag_versions",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("dag", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
+        sa.Column("dag", _WHOLE, nullable=False),
         sa.Column("hash", sa.String(), nullable=False),
         sa.Column("document", sa.JSON(), nullable=False),
         sa.Column("stages", sa.JSON(), nullable=False),
@@ -117,9 +120,9 @@ def upgrade() -> None:
     op.create_index("ix_dag_versions_dag_hash", "dag_versions", ["dag", "hash"], unique=True)
     op.create_table(
         "runners",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("worker", sa.Integer(), nullable=False),
-        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
+        sa.Column("worker", _WHOLE, nullable=False),
+        sa.Column("pid", _WHOLE, nullable=False),
         sa.Column("start_time", sa.String(), nullable=False),
         sa.Column("bundle_version", sa.String(), nullable=True),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
@@ -130,7 +133,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_runners_worker"), "runners", ["worker"], unique=False)
     op.create_table(
         "schedules",
-        sa.Column("dag", sa.Integer(), nullable=False),
+        sa.Column("dag", _WHOLE, nullable=False),
         sa.Column("timetable", sa.JSON(), nullable=False),
         sa.Column("timezone", sa.String(), nullable=False),
         sa.Column("start_date", sa.DateTime(timezone=True), nullable=True),
@@ -144,15 +147,15 @@ def upgrade() -> None:
     op.create_index(op.f("ix_schedules_next_fire_at"), "schedules", ["next_fire_at"], unique=False)
     op.create_table(
         "runs",
-        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("number", _WHOLE, nullable=False),
         sa.Column("uid", sa.String(), nullable=False),
-        sa.Column("dag", sa.Integer(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("dag", _WHOLE, nullable=False),
+        sa.Column("version", _WHOLE, nullable=False),
         sa.Column("run_id", sa.String(), nullable=False),
         sa.Column("run_type", sa.String(), nullable=False),
         sa.Column("lane", sa.String(), nullable=False),
-        sa.Column("backfill", sa.Integer(), nullable=True),
-        sa.Column("predecessor", sa.Integer(), nullable=True),
+        sa.Column("backfill", _WHOLE, nullable=True),
+        sa.Column("predecessor", _WHOLE, nullable=True),
         sa.Column("logical_date", sa.DateTime(timezone=True), nullable=True),
         sa.Column("interval_start", sa.DateTime(timezone=True), nullable=True),
         sa.Column("interval_end", sa.DateTime(timezone=True), nullable=True),
@@ -160,7 +163,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
         sa.Column("cancel_cause", sa.String(), nullable=True),
-        sa.Column("held_by", sa.Integer(), nullable=True),
+        sa.Column("held_by", _WHOLE, nullable=True),
         sa.Column("project", sa.String(), nullable=False),
         sa.Column("file", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -190,6 +193,7 @@ def upgrade() -> None:
         ["dag", "logical_date"],
         unique=True,
         sqlite_where=sa.text("run_type IN ('scheduled', 'backfill')"),
+        postgresql_where=sa.text("run_type IN ('scheduled', 'backfill')"),
     )
     op.create_index("ix_runs_dag_run_id", "runs", ["dag", "run_id"], unique=True)
     op.create_index(op.f("ix_runs_held_by"), "runs", ["held_by"], unique=False)
@@ -199,17 +203,18 @@ def upgrade() -> None:
         ["state"],
         unique=False,
         sqlite_where=sa.text("state IN ('queued', 'running')"),
+        postgresql_where=sa.text("state IN ('queued', 'running')"),
     )
     op.create_index(op.f("ix_runs_timeout_at"), "runs", ["timeout_at"], unique=False)
     op.create_table(
         "events",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("run", sa.Integer(), nullable=True),
-        sa.Column("stage_run", sa.Integer(), nullable=True),
-        sa.Column("attempt", sa.Integer(), nullable=True),
-        sa.Column("epoch", sa.Integer(), nullable=True),
+        sa.Column("run", _WHOLE, nullable=True),
+        sa.Column("stage_run", _WHOLE, nullable=True),
+        sa.Column("attempt", _WHOLE, nullable=True),
+        sa.Column("epoch", _WHOLE, nullable=True),
         sa.Column("old", sa.String(), nullable=True),
         sa.Column("new", sa.String(), nullable=False),
         sa.Column("detail", sa.JSON(), nullable=True),
@@ -220,20 +225,20 @@ def upgrade() -> None:
     op.create_index("ix_events_run", "events", ["run"], unique=False)
     op.create_table(
         "stage_runs",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("run", sa.Integer(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
+        sa.Column("run", _WHOLE, nullable=False),
+        sa.Column("version", _WHOLE, nullable=False),
         sa.Column("stage", sa.String(), nullable=False),
         sa.Column("nodes", sa.JSON(), nullable=False),
-        sa.Column("map_index", sa.Integer(), nullable=False),
+        sa.Column("map_index", _WHOLE, nullable=False),
         sa.Column("state", sa.String(), nullable=False),
-        sa.Column("waiting", sa.Integer(), nullable=False),
-        sa.Column("tries", sa.Integer(), nullable=False),
-        sa.Column("losses", sa.Integer(), nullable=False),
-        sa.Column("base", sa.Integer(), nullable=False),
-        sa.Column("weight", sa.Integer(), nullable=False),
+        sa.Column("waiting", _WHOLE, nullable=False),
+        sa.Column("tries", _WHOLE, nullable=False),
+        sa.Column("losses", _WHOLE, nullable=False),
+        sa.Column("base", _WHOLE, nullable=False),
+        sa.Column("weight", _WHOLE, nullable=False),
         sa.Column("pool", sa.String(), nullable=False),
-        sa.Column("pool_slots", sa.Integer(), nullable=False),
+        sa.Column("pool_slots", _WHOLE, nullable=False),
         sa.Column("queue", sa.String(), nullable=True),
         sa.Column("stop_as", sa.String(), nullable=True),
         sa.Column("unresolved", sa.Boolean(), nullable=False),
@@ -263,17 +268,18 @@ def upgrade() -> None:
         ["run", "stage", "map_index"],
         unique=True,
         sqlite_where=sa.text("state != 'removed'"),
+        postgresql_where=sa.text("state != 'removed'"),
     )
     op.create_table(
         "attempts",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("stage_run", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
+        sa.Column("stage_run", _WHOLE, nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("outcome", sa.String(), nullable=True),
         sa.Column("only", sa.String(), nullable=True),
         sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("worker", sa.Integer(), nullable=True),
-        sa.Column("runner", sa.Integer(), nullable=True),
+        sa.Column("worker", _WHOLE, nullable=True),
+        sa.Column("runner", _WHOLE, nullable=True),
         sa.Column("error", sa.JSON(), nullable=True),
         sa.Column("queued_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
@@ -281,7 +287,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(state = 'done') = (outcome IS NOT NULL)", name=op.f("ck_attempts_done_has_outcome")
         ),
-        sa.CheckConstraint("only IN ('apply', 'abandon')", name=op.f("ck_attempts_only")),
+        sa.CheckConstraint(sa.column("only").in_(("apply", "abandon")), name=op.f("ck_attempts_only")),
         sa.CheckConstraint(
             "outcome IN ('success', 'failed', 'snoozed', 'paused', 'drained', 'cancelled', 'lost')",
             name=op.f("ck_attempts_outcome"),
@@ -299,21 +305,36 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(
-        "ix_attempts_open", "attempts", ["stage_run"], unique=True, sqlite_where=sa.text("state != 'done'")
+        "ix_attempts_open",
+        "attempts",
+        ["stage_run"],
+        unique=True,
+        sqlite_where=sa.text("state != 'done'"),
+        postgresql_where=sa.text("state != 'done'"),
     )
     op.create_index(
-        "ix_attempts_queued", "attempts", ["due_at"], unique=False, sqlite_where=sa.text("state = 'queued'")
+        "ix_attempts_queued",
+        "attempts",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'queued'"),
+        postgresql_where=sa.text("state = 'queued'"),
     )
     op.create_index(
-        "ix_attempts_running", "attempts", ["worker"], unique=False, sqlite_where=sa.text("state = 'running'")
+        "ix_attempts_running",
+        "attempts",
+        ["worker"],
+        unique=False,
+        sqlite_where=sa.text("state = 'running'"),
+        postgresql_where=sa.text("state = 'running'"),
     )
     op.create_index("ix_attempts_stage_run", "attempts", ["stage_run"], unique=False)
     op.create_table(
         "epochs",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("stage_run", sa.Integer(), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
+        sa.Column("stage_run", _WHOLE, nullable=False),
+        sa.Column("number", _WHOLE, nullable=False),
+        sa.Column("attempt", _WHOLE, nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("final", sa.Boolean(), nullable=False),
         sa.Column("record", sa.JSON(), nullable=False),
@@ -330,7 +351,7 @@ def upgrade() -> None:
     op.create_index("ix_epochs_stage_run_number", "epochs", ["stage_run", "number"], unique=True)
     op.create_table(
         "progress",
-        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("attempt", _WHOLE, nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("figures", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -340,11 +361,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "node_state",
-        sa.Column("dag", sa.Integer(), nullable=False),
+        sa.Column("dag", _WHOLE, nullable=False),
         sa.Column("node", sa.String(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("version", _WHOLE, nullable=False),
         sa.Column("value", sa.JSON(), nullable=False),
-        sa.Column("epoch", sa.Integer(), nullable=True),
+        sa.Column("epoch", _WHOLE, nullable=True),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["dag"], ["dags.id"], name=op.f("fk_node_state_dag"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(

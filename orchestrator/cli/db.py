@@ -18,7 +18,7 @@ def register(subparsers: Subparsers) -> None:
     verbs = noun.add_subparsers(dest="verb", required=True, metavar="VERB")
     upgrade = verbs.add_parser("upgrade", help="create the store, or bring it to this version's schema")
     upgrade.set_defaults(run=_upgrade)
-    check = verbs.add_parser("check", help="library, journal, disk, damage")
+    check = verbs.add_parser("check", help="server or library, durability, damage")
     check.add_argument(
         "--runs",
         action="store_true",
@@ -39,29 +39,20 @@ def _upgrade(args: argparse.Namespace) -> int:
     from orchestrator.store import HEAD
 
     database = _open(args, create=True)
-    print(f"{database.path} has the schema {HEAD}")
+    print(f"{database.place} has the schema {HEAD}")
     database.close()
     return 0
 
 
 def _check(args: argparse.Namespace) -> int:
-    from orchestrator.store.checks import check_database, check_runs
+    from orchestrator.store.checks import check_runs
 
     database = _open(args, create=False)
-    health = check_database(database)
-    warning = " (can corrupt a write-ahead log: rollback journal in use)" if health.has_defect else ""
-    rows = [
-        ("store", str(database.path)),
-        ("schema", str(health.revision)),
-        ("sqlite", f"{health.library}{warning}"),
-        ("journal", f"{health.journal}, synchronous {health.synchronous}"),
-        ("fsync", f"{health.fsync * 1000:.2f} ms"),
-        ("integrity", "ok" if not health.damage else f"{len(health.damage)} problems"),
-    ]
-    for name, value in rows:
+    health = database.health()
+    for name, value in health.facts:
         print(f"{name.ljust(9)}  {value}")
-    for line in health.damage:
-        print(f"damaged: {line}", file=sys.stderr)
+    for line in health.problems:
+        print(line, file=sys.stderr)
     if args.runs:
         with database.transaction() as connection:
             found = check_runs(connection, database.clock.now())

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, select
 from orchestrator.errors import AttemptLost
 from orchestrator.runs.order import Only
 from orchestrator.runs.states import AttemptState, Outcome, StopAs
-from orchestrator.store.dialects import upsert
+from orchestrator.store.dialects import has_row_locks, upsert
 from orchestrator.store.tables import Attempt, Progress, Run, StageRun, table_of
 from orchestrator.store.tables.entity import value
 from orchestrator.store.transitions import move_attempt
@@ -43,11 +43,26 @@ class Asked:
         return self.pause or self.stop is not None
 
 
+def lock_run(connection: Connection, attempt: int) -> None:
+    """Lock the run of an attempt: the first lock of whoever writes for one, or ends it (rule 8.12).
+
+    Claims of the run's other stages go on meanwhile, verbs wait. What is read before is not to be trusted.
+    """
+    if has_row_locks(connection):
+        run = select(stage_runs.c.run).join_from(
+            attempts, stage_runs, attempts.c.stage_run == stage_runs.c.id
+        )
+        number = run.where(attempts.c.id == attempt).scalar_subquery()
+        locked = select(runs.c.number).where(runs.c.number == number).with_for_update(key_share=True)
+        connection.execute(locked)
+
+
 def hold(connection: Connection, attempt: int) -> Held:
-    """Lock a running attempt for this transaction; every write of an attempt begins so (rule 1.3).
+    """Lock the run of a running attempt for this transaction; every write of one begins so (rule 1.3).
 
     Raises AttemptLost where it does not run any more: it was taken away, and must stop.
     """
+    lock_run(connection, attempt)
     query = (
         select(
             attempts.c.id,
@@ -59,14 +74,18 @@ def hold(connection: Connection, attempt: int) -> Held:
         )
         .join_from(attempts, stage_runs, attempts.c.stage_run == stage_runs.c.id)
         .where(attempts.c.id == attempt, attempts.c.state == AttemptState.RUNNING)
-        .with_for_update()
     )
     row = connection.execute(query).first()
     if row is None:
-        raise AttemptLost(
-            f"attempt {attempt} was taken away", hint="another process ended it; its work is not lost"
-        )
+        raise lost(attempt)
     return Held(*row)
+
+
+def lost(attempt: int) -> AttemptLost:
+    """The error of who works on an attempt that does not run any more."""
+    return AttemptLost(
+        f"attempt {attempt} was taken away", hint="another process ended it; its work is not lost"
+    )
 
 
 def get(connection: Connection, attempt: int) -> Attempt:
@@ -142,5 +161,5 @@ def save_progress(connection: Connection, attempt: int, figures: dict[str, Any],
     Raises AttemptLost where it does not run any more.
     """
     answer = asked(connection, attempt)
-    connection.execute(upsert(progress, {"attempt": attempt, "at": now, "figures": figures}, key="attempt"))
+    upsert(connection, progress, {"attempt": attempt, "at": now, "figures": figures}, key="attempt")
     return answer

@@ -1,68 +1,13 @@
-"""What `fustgo db check` looks at."""
+"""What `fustgo db check --runs` looks at."""
 
 from __future__ import annotations
 
-import os
-import statistics
-import time
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from sqlalchemy import Connection, select
 
 from orchestrator.runs.states import RUN_ENDS, StageState
-from orchestrator.store import HEAD, lifecycle, migrate, runs, stage_runs
-from orchestrator.store.database import Database
-from orchestrator.store.tables import Run
-
-_PROBES = 20
-
-
-@dataclass(frozen=True)
-class Health:
-    """The state of the database file. `fsync`: seconds, a median; `damage`: what SQLite finds."""
-
-    library: str
-    has_defect: bool
-    journal: str
-    synchronous: str
-    revision: str | None
-    fsync: float
-    damage: tuple[str, ...]
-
-    @property
-    def sound(self) -> bool:
-        """Whether nothing is wrong with it."""
-        return not self.damage and self.revision == HEAD and self.synchronous == "FULL"
-
-
-def check_database(database: Database) -> Health:
-    """Look at the database and measure its disk; changes nothing."""
-    with database.read() as connection:
-        revision = migrate.revision_of(connection)
-        said = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check(20)")]
-        orphans = [f"{row[0]} row {row[1]} names a missing row of {row[2]}" for row in _orphans(connection)]
-    return Health(
-        library=database.library,
-        has_defect=database.has_defect,
-        journal=str(database.pragma("journal_mode")),
-        synchronous=("OFF", "NORMAL", "FULL", "EXTRA")[int(database.pragma("synchronous"))],
-        revision=revision,
-        fsync=fsync_time(database.path.parent),
-        damage=tuple([line for line in said if line != "ok"] + orphans),
-    )
-
-
-def fsync_time(folder: Path) -> float:
-    """Seconds that this folder's disk takes to make a small write durable: the median of twenty."""
-    path = folder / f".fsync-{os.getpid()}"
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        return statistics.median(_one_fsync(file, index) for index in range(_PROBES))
-    finally:
-        os.close(file)
-        path.unlink()
+from orchestrator.store import lifecycle, runs, stage_runs
 
 
 def check_runs(connection: Connection, now: datetime) -> list[str]:
@@ -71,7 +16,9 @@ def check_runs(connection: Connection, now: datetime) -> list[str]:
     What was wrong comes back, one line each; nothing where all was right.
     """
     found = []
-    for run in [*runs.unended(connection), *_ended_with_open_stages(connection)]:
+    numbers = {run.number for run in runs.unended(connection)} | _ended_with_open_stages(connection)
+    for number in sorted(numbers):
+        run = runs.lock(connection, number)
         before = _standing(connection, run.number)
         wrong = lifecycle.settle(connection, run, now)
         found += [f"run {run.number}: {stage} waited for a wrong number of stages" for stage in wrong]
@@ -91,20 +38,8 @@ def _standing(connection: Connection, number: int) -> dict[str, str]:
     return {"the run": str(runs.get(connection, number).state), **states}
 
 
-def _ended_with_open_stages(connection: Connection) -> list[Run]:
+def _ended_with_open_stages(connection: Connection) -> set[int]:
     rows, stages = runs.runs, stage_runs.stage_runs
     is_open = stages.c.state.in_([StageState.NONE, StageState.QUEUED, StageState.RUNNING])
     query = select(stages.c.run).distinct().join_from(stages, rows, stages.c.run == rows.c.number)
-    numbers = connection.execute(query.where(rows.c.state.in_(list(RUN_ENDS)), is_open)).scalars()
-    return [runs.get(connection, number) for number in sorted(numbers)]
-
-
-def _orphans(connection: Connection) -> list[tuple[object, ...]]:
-    return [tuple(row) for row in connection.exec_driver_sql("PRAGMA foreign_key_check")]
-
-
-def _one_fsync(file: int, index: int) -> float:
-    os.pwrite(file, index.to_bytes(8, "big"), 0)
-    began = time.perf_counter()
-    os.fsync(file)
-    return time.perf_counter() - began
+    return {*connection.execute(query.where(rows.c.state.in_(list(RUN_ENDS)), is_open)).scalars()}

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from orchestrator.dag.stages import StageGraph
+from orchestrator.store.dialects import has_row_locks, insert_absent
 from orchestrator.store.identity import uuid7
 from orchestrator.store.tables import Dag, DagVersion, table_of
 from orchestrator.store.tables.entity import value
@@ -26,7 +27,7 @@ def ensure_dag(
     row = connection.execute(found).first()
     if row is None:
         fresh = {"uid": uuid7(now), "space": space, "dag_id": dag_id, "file": file, "created_at": now}
-        connection.execute(insert(dags).values(**fresh, **_DEFAULTS))
+        insert_absent(connection, dags, {**fresh, **_DEFAULTS})
         row = connection.execute(found).one()
     elif file is not None and row.file != file:
         connection.execute(update(dags).where(dags.c.id == row.id).values(file=file))
@@ -54,11 +55,8 @@ def ensure_version(
     found = select(versions).where(versions.c.dag == dag.id, versions.c.hash == hash)
     row = connection.execute(found).first()
     if row is None:
-        connection.execute(
-            insert(versions).values(
-                dag=dag.id, hash=hash, document=dict(document), stages=dict(stages), created_at=now
-            )
-        )
+        fresh = {"dag": dag.id, "hash": hash, "document": dict(document), "stages": dict(stages)}
+        insert_absent(connection, versions, {**fresh, "created_at": now})
         row = connection.execute(found).one()
     limits = {name: document[name] for name in ("max_active_runs", "max_active_tasks") if document.get(name)}
     if dag.version != row.id:
@@ -69,6 +67,12 @@ def ensure_version(
 def shown_as(dag: Dag) -> str:
     """How people name a DAG: its id, with `@local` where it is a file that was run by hand."""
     return dag.dag_id if dag.space == BUNDLE else f"{dag.dag_id}@local"
+
+
+def lock_dag(connection: Connection, identity: int) -> None:
+    """Make who creates runs of this DAG wait until this transaction ends."""
+    if has_row_locks(connection):
+        connection.execute(select(dags.c.id).where(dags.c.id == identity).with_for_update(key_share=True))
 
 
 def get_dag(connection: Connection, identity: int) -> Dag:

@@ -1,6 +1,6 @@
-"""What differs between the databases that hold the store: column types, upserts, the library.
+"""What differs between the databases that hold the store: types, upserts, locks, partial indexes, libraries.
 
-Everything else in the store is written once, in SQLAlchemy Core.
+How each is opened stands in `sqlite` and `postgresql`. Everything else is written once, in SQLAlchemy Core.
 """
 
 from __future__ import annotations
@@ -10,10 +10,16 @@ from enum import StrEnum
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, String, Table
-from sqlalchemy.dialects.sqlite import Insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import BigInteger, Connection, DateTime, Dialect, Integer, MetaData, String, Table, text
 from sqlalchemy.types import TypeDecorator
+
+WHOLE = Integer().with_variant(BigInteger(), "postgresql")  # 64 bits on both: ids are never given again
+_CLAIM_LOCK = 0x66757374_676F0001  # advisory locks of PostgreSQL share one space of numbers
+_SCHEMA_LOCK = 0x66757374_676F0002
+_TABLES = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
+    "postgresql": "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
+}
 
 
 class Instant(TypeDecorator[datetime]):
@@ -31,7 +37,9 @@ class Instant(TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Word(TypeDecorator[StrEnum]):
@@ -51,11 +59,62 @@ class Word(TypeDecorator[StrEnum]):
         return None if value is None else self.words(value)
 
 
-def upsert(table: Table, values: dict[str, Any], *, key: str) -> Insert:
+def upsert(connection: Connection, table: Table, values: dict[str, Any], *, key: str) -> None:
     """Insert a row, or overwrite the one that has the same `key`."""
-    statement = sqlite_insert(table).values(values)
+    statement = _insert(connection, table).values(values)
     changed = {name: statement.excluded[name] for name in values if name != key}
-    return statement.on_conflict_do_update(index_elements=[table.c[key]], set_=changed)
+    connection.execute(statement.on_conflict_do_update(index_elements=[table.c[key]], set_=changed))
+
+
+def insert_absent(connection: Connection, table: Table, values: dict[str, Any]) -> None:
+    """Insert a row, unless one that may not be there twice is: another has inserted it just now."""
+    connection.execute(_insert(connection, table).values(values).on_conflict_do_nothing())
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+
+        return postgresql_insert(table)
+    from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+    return sqlite_insert(table)
+
+
+def has_row_locks(connection: Connection) -> bool:
+    """Whether transactions write side by side. SQLite's never do: what they read stays as it is."""
+    return connection.dialect.name == "postgresql"
+
+
+def take_claim_lock(connection: Connection) -> None:
+    """Claim alone until this transaction ends: what a claim counts must not change under it (rule 9.1)."""
+    _advisory_lock(connection, _CLAIM_LOCK)
+
+
+def take_schema_lock(connection: Connection) -> None:
+    """Create or migrate the schema alone until this transaction ends."""
+    _advisory_lock(connection, _SCHEMA_LOCK)
+
+
+def _advisory_lock(connection: Connection, number: int) -> None:
+    if has_row_locks(connection):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({number})")
+
+
+def table_names(connection: Connection) -> list[str]:
+    """The tables that are there."""
+    return list(connection.exec_driver_sql(_TABLES[connection.dialect.name]).scalars())
+
+
+def declare_partial_indexes(schema: MetaData, dialect: str) -> None:
+    """Give partial indexes their condition for a database of this kind.
+
+    Declared with the tables, PostgreSQL's would load its dialect into every process.
+    """
+    for table in schema.tables.values():
+        for index in table.indexes:
+            if "where" in index.info:
+                index.dialect_options[dialect]["where"] = text(index.info["where"])
 
 
 def sqlite_library() -> ModuleType:
@@ -63,6 +122,13 @@ def sqlite_library() -> ModuleType:
     import pysqlite3.dbapi2
 
     return pysqlite3.dbapi2  # type: ignore[no-any-return]
+
+
+def postgresql_library() -> ModuleType:
+    """The DBAPI module for PostgreSQL."""
+    import psycopg
+
+    return psycopg
 
 
 def has_wal_reset_defect(version: tuple[int, ...]) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from orchestrator.errors import RefusedError
 from orchestrator.runs.ending import End
-from orchestrator.runs.states import AttemptState, Outcome, StageState
+from orchestrator.runs.states import RUN_ENDS, AttemptState, Outcome, StageState
 from orchestrator.store import attempts, epochs, lifecycle, runs, stage_runs, workers
 from orchestrator.store.tables import Attempt, Run, Worker
 
@@ -23,7 +23,10 @@ def release_dead_holders(connection: Connection, now: datetime) -> list[int]:
     that were touched come back. Holders on other hosts are not judged here.
     """
     released = []
-    for run, holder in _left(connection):
+    for found, holder in _left(connection):
+        run = runs.lock(connection, found.number)
+        if run.held_by != holder.id or run.paused or run.state in RUN_ENDS:
+            continue  # taken over, or ended, just now
         workers.end_worker(connection, holder.id, now)
         _end_attempts(connection, run, lambda _: True, now)
         released.append(run.number)

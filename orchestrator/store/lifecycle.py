@@ -21,7 +21,7 @@ from orchestrator.runs.checkpoint import Checkpoint, Decision, Json
 from orchestrator.runs.ending import Again, Clear, End, Situation, fate
 from orchestrator.runs.states import RUN_ENDS, STAGE_ENDS, AttemptState, Outcome, RunState, StageState
 from orchestrator.store import attempts, epochs, runs, stage_runs
-from orchestrator.store.dags import graph_of
+from orchestrator.store.dags import graph_of, lock_dag
 from orchestrator.store.identity import uuid7
 from orchestrator.store.stage_runs import Outline
 from orchestrator.store.tables import Dag, DagVersion, Run, StageRun
@@ -53,6 +53,7 @@ def create_run(
     `run_id` is made from type and logical date (`manual__2026-01-01T00:00:00+00:00`) unless given; raises
     RefusedError where a given one is taken, UsageError where it holds other signs than Airflow allows.
     """
+    lock_dag(connection, dag.id)  # two runs of a DAG at once must not be given one name
     started = now if state == RunState.RUNNING else None
     first, last = interval if interval is not None else (None, None)
     row = connection.execute(
@@ -183,12 +184,14 @@ def finish(
     cannot mend. `give_up`: the epoch that is owed can never be applied (rule 4.3), so the stage is abandoned
     from this transaction on. A repeat with the same outcome is answered as done. Raises AttemptLost.
     """
+    attempts.lock_run(connection, attempt)
     ended = attempts.get(connection, attempt)
     stage_run = stage_runs.get(connection, ended.stage_run)
-    run = runs.lock(connection, stage_run.run)
+    run = runs.get(connection, stage_run.run)
     if ended.state == AttemptState.DONE and ended.outcome == outcome:
         return _standing(connection, stage_run.id)
-    attempts.hold(connection, attempt)
+    if ended.state != AttemptState.RUNNING:
+        raise attempts.lost(attempt)
     failure = dict(error) if error is not None else None
     if ended.only == "abandon" and outcome == Outcome.SUCCESS:
         epochs.give_up(connection, run.number, stage_run.id, now)

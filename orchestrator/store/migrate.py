@@ -9,10 +9,11 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from orchestrator.errors import StoreError
 from orchestrator.store import HEAD, REVISIONS, processes
+from orchestrator.store.dialects import declare_partial_indexes, table_names
 
 _VERSION_TABLE = (
     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
@@ -23,26 +24,26 @@ SCRIPTS = Path(__file__).parent / "migrations"
 
 def revision_of(connection: Connection) -> str | None:
     """The revision of the schema, None for a database without one."""
-    if not _has_table(connection, "alembic_version"):
+    if "alembic_version" not in table_names(connection):
         return None
     row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").first()
     return None if row is None else str(row[0])
 
 
-def to_head(connection: Connection, path: Path, now: datetime) -> None:
+def to_head(connection: Connection, place: str, now: datetime) -> None:
     """Bring the schema to `HEAD` inside the caller's transaction, or raise StoreError."""
     revision = revision_of(connection)
     if revision == HEAD:
         return
     if revision is None:
-        _create(connection, path)
+        _create(connection, place)
     elif revision not in REVISIONS:
         raise StoreError(
-            f"{path} was made by a newer version (its schema is {revision}, this one knows {HEAD})",
+            f"{place} was made by a newer version (its schema is {revision}, this one knows {HEAD})",
             hint="update fustgo, or give this version a home of its own with FUSTGO_HOME",
         )
     else:
-        _refuse_while_used(connection, path, revision)
+        _refuse_while_used(connection, place, revision)
         upgrade(connection)
 
 
@@ -57,25 +58,24 @@ def upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _create(connection: Connection, path: Path) -> None:
+def _create(connection: Connection, place: str) -> None:
     from orchestrator.store.pools import add_default_pool
     from orchestrator.store.tables import metadata
 
-    tables = connection.exec_driver_sql(
-        "SELECT name FROM sqlite_master WHERE type = 'table' LIMIT 3"
-    ).scalars()
-    if found := list(tables):
+    if found := table_names(connection):
         raise StoreError(
-            f"{path} holds other tables ({', '.join(found)}): it is no store of fustgo",
-            hint="name another file in database.url",
+            f"{place} holds other tables ({', '.join(found[:3])}): it is no store of fustgo",
+            hint="name another file, or a database of its own, in database.url",
         )
-    metadata().create_all(connection, checkfirst=False)
+    schema = metadata()
+    declare_partial_indexes(schema, connection.dialect.name)
+    schema.create_all(connection, checkfirst=False)
     connection.exec_driver_sql(_VERSION_TABLE)
-    connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (HEAD,))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
     add_default_pool(connection)
 
 
-def _refuse_while_used(connection: Connection, path: Path, revision: str) -> None:
+def _refuse_while_used(connection: Connection, place: str, revision: str) -> None:
     """A live process of the older version must not find another schema under its feet."""
     rows = connection.exec_driver_sql(
         "SELECT host, pid, start_time, kind FROM workers WHERE ended_at IS NULL"
@@ -83,11 +83,6 @@ def _refuse_while_used(connection: Connection, path: Path, revision: str) -> Non
     for host, pid, start_time, kind in rows:
         if host == processes.host() and processes.start_time(pid) == start_time:
             raise StoreError(
-                f"{path} has the older schema {revision} and is in use by process {pid} ({kind})",
+                f"{place} has the older schema {revision} and is in use by process {pid} ({kind})",
                 hint="stop the services, then `fustgo db upgrade`",
             )
-
-
-def _has_table(connection: Connection, name: str) -> bool:
-    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
-    return connection.exec_driver_sql(query, (name,)).first() is not None

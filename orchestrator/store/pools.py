@@ -23,7 +23,7 @@ def set_pool(connection: Connection, name: str, slots: int, description: str = "
     """Create a pool or change its size; raises UsageError for a negative one."""
     if slots < 0:
         raise UsageError(f"pool {name!r}: {slots} slots", hint="0 or more")
-    connection.execute(upsert(pools, {"name": name, "slots": slots, "description": description}, key="name"))
+    upsert(connection, pools, {"name": name, "slots": slots, "description": description}, key="name")
 
 
 def slots(connection: Connection) -> dict[str, int]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, and_, func, or_, select
 
 from orchestrator.runs.choose import choose
 from orchestrator.runs.order import Only
@@ -17,6 +17,7 @@ from orchestrator.store import pools as pool_rows
 from orchestrator.store import runs as run_rows
 from orchestrator.store import stage_runs as stage_rows
 from orchestrator.store import workers as worker_rows
+from orchestrator.store.dialects import has_row_locks, take_claim_lock
 from orchestrator.store.tables import Attempt, Dag, DagVersion, Pool, Run, StageRun, table_of
 from orchestrator.store.transitions import move_attempt, move_stage
 
@@ -42,12 +43,10 @@ def claim(connection: Connection, *, worker: int, held: bool, now: datetime) -> 
 
     `held`: of the runs that this worker holds, one attempt at a time; else of those that nobody holds.
     """
+    take_claim_lock(connection)
     if held and _executes(connection, worker):
         return None
-    candidates = connection.execute(_candidates(connection, worker, held, now)).all()
-    if not candidates:
-        return None
-    chosen = choose(candidates, pool_rows.slots(connection), _used(connection))
+    chosen = _choose(connection, worker, held, now)
     if chosen is None:
         return None
     old, new = AttemptState.QUEUED, AttemptState.RUNNING
@@ -66,6 +65,33 @@ def next_due(connection: Connection, *, worker: int, held: bool) -> datetime | N
     )
     due: datetime | None = connection.execute(query).scalar()
     return due
+
+
+def _choose(connection: Connection, worker: int, held: bool, now: datetime) -> Row[Any] | None:
+    """The first candidate that fits, but for those whose run a verb is changing just now."""
+    candidates = list(connection.execute(_candidates(connection, worker, held, now)))
+    if not candidates:
+        return None
+    slots, used = pool_rows.slots(connection), _used(connection)
+    while (chosen := choose(candidates, slots, used)) is not None:
+        if _hold(connection, chosen, _claimable(connection, worker, held)):
+            break
+        candidates.remove(chosen)
+    return chosen
+
+
+def _hold(connection: Connection, chosen: Row[Any], claimable: list[ColumnElement[bool]]) -> bool:
+    """Lock a candidate and its run for this transaction, where it is one still and no verb holds the run."""
+    if not has_row_locks(connection):
+        return True
+    query = (
+        select(attempts.c.id)
+        .join(stage_runs, attempts.c.stage_run == stage_runs.c.id)
+        .join(runs, stage_runs.c.run == runs.c.number)
+        .where(attempts.c.id == chosen.id, *claimable)
+        .with_for_update(read=True, key_share=True, of=[attempts, runs], skip_locked=True)
+    )
+    return connection.execute(query).first() is not None
 
 
 def _executes(connection: Connection, worker: int) -> bool:
@@ -155,4 +181,4 @@ def _used(connection: Connection) -> dict[str, int]:
         .where(attempts.c.state == AttemptState.RUNNING)
         .group_by(stage_runs.c.pool)
     )
-    return {row.pool: row.used for row in connection.execute(query)}
+    return {row.pool: int(row.used) for row in connection.execute(query)}

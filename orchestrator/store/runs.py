@@ -22,8 +22,11 @@ def get(connection: Connection, number: int) -> Run:
 
 
 def lock(connection: Connection, number: int) -> Run:
-    """A run, held by this transaction: whoever changes what belongs to a run begins so."""
-    query = select(runs).where(runs.c.number == number).with_for_update(key_share=True)
+    """A run, held by this transaction: every verb begins so (rule 8.12).
+
+    Nobody claims of it meanwhile, and no attempt of it ends. Who locks several does so by rising number.
+    """
+    query = select(runs).where(runs.c.number == number).with_for_update()
     return value(Run, connection.execute(query).one())
 
 

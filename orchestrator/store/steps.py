@@ -17,34 +17,37 @@ from orchestrator.store.queue import Claimed
 
 def claim(database: Database, *, worker: int, held: bool) -> Claimed | None:
     """Claim the next attempt (see `queue.claim`)."""
-    with database.transaction() as connection:
-        return queue.claim(connection, worker=worker, held=held, now=database.clock.now())
+    return database.run_transaction(
+        lambda connection: queue.claim(connection, worker=worker, held=held, now=database.clock.now())
+    )
 
 
 def opened(database: Database, attempt: int) -> Checkpoint:
     """Read the checkpoint of a running attempt (see `lifecycle.opened`)."""
-    with database.transaction() as connection:
-        return lifecycle.opened(connection, attempt)
+    return database.run_transaction(lambda connection: lifecycle.opened(connection, attempt))
 
 
 def decide(database: Database, attempt: int, decision: Decision) -> None:
     """Write a decision (see `lifecycle.decide`); passes `epoch.decided`."""
-    with database.transaction() as connection:
-        lifecycle.decide(connection, attempt, decision, database.clock.now())
+    database.run_transaction(
+        lambda connection: lifecycle.decide(connection, attempt, decision, database.clock.now())
+    )
     crash_point("epoch.decided")
 
 
 def applied(database: Database, attempt: int, epoch: int) -> None:
     """Mark an epoch applied (see `lifecycle.applied`); passes `epoch.applied`."""
-    with database.transaction() as connection:
-        lifecycle.applied(connection, attempt, epoch, database.clock.now())
+    database.run_transaction(
+        lambda connection: lifecycle.applied(connection, attempt, epoch, database.clock.now())
+    )
     crash_point("epoch.applied")
 
 
 def progress(database: Database, attempt: int, figures: dict[str, Any]) -> Asked:
     """Overwrite the live figures; what verbs ask comes back (see `attempts.save_progress`)."""
-    with database.transaction() as connection:
-        return attempts.save_progress(connection, attempt, figures, database.clock.now())
+    return database.run_transaction(
+        lambda connection: attempts.save_progress(connection, attempt, figures, database.clock.now())
+    )
 
 
 def finish(
@@ -58,8 +61,8 @@ def finish(
     give_up: bool = False,
 ) -> Finished:
     """End an attempt (see `lifecycle.finish`); may pass `stage.success` and `run.ended`."""
-    with database.transaction() as connection:
-        finished = lifecycle.finish(
+    finished = database.run_transaction(
+        lambda connection: lifecycle.finish(
             connection,
             attempt,
             outcome,
@@ -69,6 +72,7 @@ def finish(
             give_up=give_up,
             now=database.clock.now(),
         )
+    )
     if finished.stage == StageState.SUCCESS:
         crash_point("stage.success")
     if finished.run in RUN_ENDS:

@@ -1,4 +1,4 @@
-"""A store on a real SQLite file with a clock that stands still, and a command that works on it."""
+"""A store on a real database with a clock that stands still, and a command that works on it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from orchestrator.dag.stages import Stage, StageGraph
 from orchestrator.runs.checkpoint import Decision, Token
 from orchestrator.runs.states import Outcome, RunState
 from orchestrator.store import dags, lifecycle, processes, queue, runs, stage_runs, steps, verbs, workers
-from orchestrator.store.database import Database, open_database
+from orchestrator.store.database import Database
 from orchestrator.store.lifecycle import Finished
+from orchestrator.store.sqlite import SqliteDatabase, open_sqlite
 from orchestrator.store.tables import DagVersion, Run, StageRun
+from orchestrator.store.writers import LEASE
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _hashes = count(1)
@@ -165,8 +167,9 @@ def gone_process() -> tuple[int, str]:
     return pid, f"{started}0"
 
 
-def open_store(folder: Path, clock: ManualClock | None = None) -> Database:
-    return open_database(url_of(folder), clock=clock or ManualClock())
+def open_store(folder: Path, clock: ManualClock | None = None) -> SqliteDatabase:
+    """A store in a file below a folder."""
+    return open_sqlite(url_of(folder), clock=clock or ManualClock(), create=True, lease=LEASE)
 
 
 def resume(database: Database, run: Run, command: Command, **values: Any) -> Run:

@@ -104,8 +104,8 @@ def test_all_problems_come_at_once_with_line_and_column(tmp_path: Path) -> None:
         f"{path}:7:1: artifacts must be a section with settings below it",
         f"{path}:8:1: unknown section 'worker.lease'\n  hint: write 'lease' below a section 'worker'",
         (
-            "environment variable FUSTGO_DATABASE__URL: database.url: write sqlite:////absolute/path.db or "
-            "sqlite:///{home}/name.db; this version stores in SQLite (found mysql://host/db)"
+            "environment variable FUSTGO_DATABASE__URL: database.url: write sqlite:////absolute/path.db, "
+            "sqlite:///{home}/name.db, or postgresql://user:password@host/database (found mysql://host/db)"
         ),
         (
             "environment variable FUSTGO_LGO__LEVEL: no setting has this name\n"

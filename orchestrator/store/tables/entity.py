@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from sqlalchemy import CheckConstraint, Index, MetaData, Row, Table, text
+from sqlalchemy import CheckConstraint, Index, Integer, MetaData, Row, Table, event
+from sqlalchemy import column as sql_column
 from sqlalchemy.orm import registry
 from sqlmodel import SQLModel
+
+from orchestrator.store.dialects import WHOLE
 
 METADATA = MetaData(
     naming_convention={
@@ -41,14 +44,20 @@ def value(entity: type[E], row: Row[Any]) -> E:
 
 
 def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    """An index over the rows where a condition holds.
-
-    The condition is given for SQLite alone: naming another dialect's option would import that dialect.
-    """
-    return Index(name, *columns, unique=unique, sqlite_where=text(where))
+    """An index over the rows where a condition holds (see `dialects.declare_partial_indexes`)."""
+    return Index(name, *columns, unique=unique, info={"where": where})
 
 
 def one_of(column: str, words: Iterable[str]) -> CheckConstraint:
     """A column that holds one of these words, or nothing."""
-    listed = ", ".join(f"'{word}'" for word in words)
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
+    return CheckConstraint(sql_column(column).in_([str(word) for word in words]), name=column)
+
+
+def _widen(table: Table, metadata: MetaData) -> None:
+    """Integers are 64 bits everywhere, as SQLite's always are."""
+    for column in table.columns:
+        if metadata is METADATA and type(column.type) is Integer:
+            column.type = WHOLE
+
+
+event.listen(Table, "after_parent_attach", _widen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from orchestrator.errors import AttemptLost, StoreError
 from orchestrator.runs.checkpoint import Checkpoint, Decision, NodeState, Token
@@ -140,8 +140,8 @@ def test_live_figures_are_one_row_overwritten_and_gone_with_the_attempt(
     for rows in (1, 2):
         assert not steps.progress(database, attempt, {"rows": rows})
         with database.read() as connection:
-            kept = connection.execute(text("SELECT figures FROM progress")).scalars().all()
-        assert kept == [f'{{"rows": {rows}}}']
+            kept = connection.execute(select(attempts.progress.c.figures)).scalars().all()
+        assert kept == [{"rows": rows}]
     command.finish(attempt)
     with database.read() as connection:
         assert connection.execute(text("SELECT count(*) FROM progress")).scalar() == 0

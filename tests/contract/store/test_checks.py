@@ -13,8 +13,10 @@ from sqlalchemy import text
 from orchestrator.cli import db
 from orchestrator.errors import StoreError
 from orchestrator.runs.states import Outcome, RunState
-from orchestrator.store import HEAD, checks
+from orchestrator.store import HEAD, checks, sqlite
 from orchestrator.store.database import Database
+from orchestrator.store.sqlite import SqliteDatabase, fsync_time
+from tests.support.postgres import Cluster
 from tests.support.store import START, Command, graph
 
 CHAIN = graph({"a": "", "b": "a", "c": "b"})
@@ -56,25 +58,37 @@ def test_damage_is_told_and_is_a_failure(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fustgo("upgrade")
-    monkeypatch.setattr(checks, "_orphans", lambda _: [("attempts", 3, "stage_runs", 0)])
+    monkeypatch.setattr(sqlite, "_orphans", lambda _: [("attempts", 3, "stage_runs", 0)])
     assert fustgo("check") == 1
     assert "damaged: attempts row 3 names a missing row of stage_runs" in capsys.readouterr().err
 
 
-def test_a_row_without_what_it_names_is_found(database: Database) -> None:
-    with database.read() as connection:
-        assert checks._orphans(connection) == []
-    with database._engine.connect() as connection:
+def test_a_row_without_what_it_names_is_found(sqlite: SqliteDatabase) -> None:
+    assert sqlite.health().sound
+    with sqlite._engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
         connection.exec_driver_sql("INSERT INTO progress VALUES (99, '2026-01-01 00:00:00.000000', '{}')")
         connection.exec_driver_sql("PRAGMA foreign_keys=ON")
-    assert checks.check_database(database).damage == ("progress row 99 names a missing row of attempts",)
-    assert not checks.check_database(database).sound
+    assert sqlite.health().problems == ("damaged: progress row 99 names a missing row of attempts",)
+    assert not sqlite.health().sound
 
 
 def test_the_probe_of_the_disk_leaves_no_file(tmp_path: Path) -> None:
-    assert checks.fsync_time(tmp_path) > 0
+    assert fsync_time(tmp_path) > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_may_lose_what_it_committed_is_told(
+    postgres: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server of the tests is one: it runs without fsync."""
+    monkeypatch.setenv("FUSTGO_DATABASE__URL", postgres.url(postgres.create()))
+    assert fustgo("upgrade") == 0
+    assert fustgo("check", "--runs") == 1
+    said = capsys.readouterr()
+    for part in ("schema     0001", "server     PostgreSQL", "synchronous_commit on", "all as they should"):
+        assert part in said.out
+    assert "unsafe: fsync is off" in said.err
 
 
 def check_runs(database: Database) -> list[str]:

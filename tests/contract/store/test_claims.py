@@ -6,14 +6,13 @@ import json
 import subprocess
 import sys
 from datetime import timedelta
-from pathlib import Path
 
 from sqlalchemy import text
 
 from orchestrator.runs.states import Outcome, RunState
 from orchestrator.store import attempts, pools, queue, runs, stage_runs, verbs
 from orchestrator.store.database import Database
-from tests.support.store import START, Command, ManualClock, graph, url_of
+from tests.support.store import START, Command, ManualClock, graph
 
 FREE = graph(dict.fromkeys("abcd", ""))
 
@@ -37,12 +36,12 @@ print(json.dumps(mine))
 """
 
 
-def test_several_processes_claim_every_attempt_once(command: Command, tmp_path: Path) -> None:
+def test_several_processes_claim_every_attempt_once(command: Command, url: str) -> None:
     for _ in range(5):
         command.start(graph(dict.fromkeys("abcdefgh", "")), held_by=None)
     many = [
         subprocess.Popen(
-            [sys.executable, "-c", CLAIM_ALL, url_of(tmp_path)],
+            [sys.executable, "-c", CLAIM_ALL, url],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Iterator
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, text
 
 from orchestrator.store import HEAD, REVISIONS, migrate, tables
+from orchestrator.store.database import Database
 from orchestrator.store.dialects import sqlite_library
-from tests.support.store import open_store
 
 
 def scripts() -> ScriptDirectory:
@@ -22,12 +23,34 @@ def scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(config)
 
 
+POSTGRESQL_SCHEMA = """
+SELECT table_name || '.' || column_name, concat_ws(' ', data_type, is_nullable, column_default)
+FROM information_schema.columns WHERE table_schema = 'public'
+UNION ALL SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL SELECT conrelid::regclass || '.' || conname, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE connamespace = 'public'::regnamespace
+"""
+
+
+@pytest.fixture
+def bare(empty_url: str) -> Iterator[Connection]:
+    """A connection to an empty database."""
+    if empty_url.startswith("sqlite"):
+        engine = create_engine("sqlite://", module=sqlite_library(), isolation_level="AUTOCOMMIT")
+    else:
+        driver = empty_url.replace("postgresql:", "postgresql+psycopg:")
+        engine = create_engine(driver, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
 def schema(connection: Connection) -> dict[str, list[str]]:
-    """Every table and index as SQLite keeps it: its words and signs, whose order may differ."""
-    rows = connection.exec_driver_sql(
-        "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
-    )
-    return {name: sorted(re.findall(r"\w+|[^\w\s]", sql)) for name, sql in rows}
+    """All that a schema holds as its database keeps it: words and signs, whose order may differ."""
+    query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+    if connection.dialect.name == "postgresql":
+        query = POSTGRESQL_SCHEMA
+    return {name: sorted(re.findall(r"\w+|[^\w\s]", told)) for name, told in connection.execute(text(query))}
 
 
 def test_the_revisions_that_the_code_knows_are_the_scripts_in_their_order() -> None:
@@ -36,37 +59,26 @@ def test_the_revisions_that_the_code_knows_are_the_scripts_in_their_order() -> N
     assert scripts().get_current_head() == HEAD
 
 
-def test_migrating_from_nothing_leads_to_what_a_fresh_store_has(tmp_path: Path) -> None:
-    fresh = open_store(tmp_path)
-    engine = create_engine("sqlite://", module=sqlite_library(), isolation_level="AUTOCOMMIT")
-    with fresh.read() as created, engine.connect() as migrated:
-        migrated.exec_driver_sql("BEGIN IMMEDIATE")
-        migrate.upgrade(migrated)
-        migrated.exec_driver_sql("COMMIT")
-        assert migrate.revision_of(migrated) == HEAD
-        assert schema(migrated) == schema(created)
-    engine.dispose()
-    fresh.close()
+def test_migrating_from_nothing_leads_to_what_a_fresh_store_has(database: Database, bare: Connection) -> None:
+    bare.exec_driver_sql("BEGIN")
+    migrate.upgrade(bare)
+    bare.exec_driver_sql("COMMIT")
+    assert migrate.revision_of(bare) == HEAD
+    with database.read() as created:
+        assert schema(bare) == schema(created)
 
 
-def test_alembic_finds_nothing_to_change_in_a_fresh_store(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    with store.read() as connection:
+def test_alembic_finds_nothing_to_change_in_a_fresh_store(database: Database) -> None:
+    with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.metadata()) == []
-    store.close()
 
 
-def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path) -> None:
-    engine = create_engine(
-        f"sqlite:///{tmp_path / 'x.db'}", module=sqlite_library(), isolation_level="AUTOCOMMIT"
-    )
-    with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        migrate.upgrade(connection)
-        connection.exec_driver_sql("ROLLBACK")
-        assert schema(connection) == {}
-    engine.dispose()
+def test_a_migration_that_fails_leaves_the_store_as_it_was(bare: Connection) -> None:
+    bare.exec_driver_sql("BEGIN")
+    migrate.upgrade(bare)
+    bare.exec_driver_sql("ROLLBACK")
+    assert schema(bare) == {}
 
 
 def test_every_table_of_the_design_is_there() -> None:

@@ -13,12 +13,13 @@ import pytest
 from sqlalchemy import text
 
 from orchestrator.errors import StoreError
-from orchestrator.store import database as opening
 from orchestrator.store import processes
+from orchestrator.store import sqlite as opening
 from orchestrator.store.database import Database
 from orchestrator.store.dialects import sqlite_library
+from orchestrator.store.sqlite import SqliteDatabase
 from orchestrator.store.writers import WriterQueue
-from tests.support.store import ManualClock, open_store, url_of
+from tests.support.store import url_of
 
 INSIDE = """
 import os, signal, sys
@@ -38,7 +39,7 @@ store = open_database(sys.argv[1], clock=SystemClock())
 for _ in range(50):
     with store.transaction() as connection:
         slots = connection.exec_driver_sql("SELECT slots FROM pools").scalar()
-        connection.exec_driver_sql("UPDATE pools SET slots = ?", (slots + 1,))
+        connection.exec_driver_sql(f"UPDATE pools SET slots = {slots + 1}")
 """
 
 
@@ -47,15 +48,13 @@ def slots(store: Database) -> int:
         return int(connection.execute(text("SELECT slots FROM pools")).scalar_one())
 
 
-def start(folder: Path, program: str, *args: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", program, url_of(folder), *args]
+def start(url: str, program: str, *args: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", program, url, *args]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def test_a_process_killed_inside_a_transaction_leaves_nothing_of_it(
-    tmp_path: Path, database: Database
-) -> None:
-    process = start(tmp_path, INSIDE, "SIGKILL")
+def test_a_process_killed_inside_a_transaction_leaves_nothing_of_it(url: str, database: Database) -> None:
+    process = start(url, INSIDE, "SIGKILL")
     assert process.communicate(timeout=60)[0] == "inside\n"
     assert process.returncode == -signal.SIGKILL
     with database.transaction() as connection:
@@ -64,31 +63,31 @@ def test_a_process_killed_inside_a_transaction_leaves_nothing_of_it(
 
 
 def test_who_has_waited_a_lease_kills_a_holder_that_was_stopped(
-    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sqlite: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = start(tmp_path, INSIDE, "SIGSTOP")
+    process = start(url_of(tmp_path), INSIDE, "SIGSTOP")
     assert process.stdout is not None
     assert process.stdout.readline() == "inside\n"
-    database._writers._lease = 0.05
-    with database.transaction() as connection:
+    sqlite._writers._lease = 0.05
+    with sqlite.transaction() as connection:
         connection.execute(text("UPDATE pools SET slots = slots + 1"))
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
-    assert slots(database) == 129
+    assert slots(sqlite) == 129
 
 
-def test_no_update_of_several_processes_is_lost(tmp_path: Path, database: Database) -> None:
-    many = [start(tmp_path, COUNT_UP) for _ in range(3)]
+def test_no_update_of_several_processes_is_lost(tmp_path: Path, sqlite: SqliteDatabase) -> None:
+    many = [start(url_of(tmp_path), COUNT_UP) for _ in range(3)]
     for process in many:
         process.communicate(timeout=120)
     assert [process.returncode for process in many] == [0, 0, 0]
-    assert slots(database) == 128 + 150
+    assert slots(sqlite) == 128 + 150
 
 
-def test_no_update_of_several_threads_is_lost(database: Database) -> None:
+def test_no_update_of_several_threads_is_lost(sqlite: SqliteDatabase) -> None:
     def count_up() -> None:
         for _ in range(20):
-            with database.transaction() as connection:
+            with sqlite.transaction() as connection:
                 found = connection.execute(text("SELECT slots FROM pools")).scalar_one()
                 connection.execute(text("UPDATE pools SET slots = :n"), {"n": found + 1})
 
@@ -97,7 +96,7 @@ def test_no_update_of_several_threads_is_lost(database: Database) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert slots(database) == 128 + 80
+    assert slots(sqlite) == 128 + 80
 
 
 def test_a_block_that_raises_is_rolled_back(database: Database) -> None:
@@ -148,11 +147,11 @@ def test_a_request_to_stop_waits_for_the_end_of_the_transaction(
     assert stopped == [signal.SIGSTOP] * 2
 
 
-def test_a_full_disk_is_one_clear_error_and_keeps_nothing_of_the_step(database: Database) -> None:
-    pages = database.pragma("page_count")
+def test_a_full_disk_is_one_clear_error_and_keeps_nothing_of_the_step(sqlite: SqliteDatabase) -> None:
+    pages = sqlite.pragma("page_count")
 
     def fill() -> None:
-        with database.transaction() as connection:
+        with sqlite.transaction() as connection:
             connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
             try:
                 connection.execute(text("UPDATE pools SET description = zeroblob(1000000)"))
@@ -162,26 +161,24 @@ def test_a_full_disk_is_one_clear_error_and_keeps_nothing_of_the_step(database: 
     with pytest.raises(StoreError, match="database or disk is full") as caught:
         fill()
     assert "free space" in caught.value.hint
-    assert slots(database) == 128
+    assert slots(sqlite) == 128
 
 
 def test_a_store_locked_by_a_foreign_program_names_what_to_do(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    sqlite: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(opening, "_BUSY", 1)
-    database._engine.dispose()
-    foreign = sqlite_library().connect(str(database.path), isolation_level=None)
+    sqlite._engine.dispose()
+    foreign = sqlite_library().connect(str(sqlite.path), isolation_level=None)
     foreign.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreError, match="database is locked") as caught, database.transaction():
+    with pytest.raises(StoreError, match="database is locked") as caught, sqlite.transaction():
         pass
     assert "another program holds the file" in caught.value.hint
     foreign.execute("ROLLBACK")
     foreign.close()
 
 
-def test_what_was_committed_is_there_after_everyone_was_killed(tmp_path: Path) -> None:
-    store = open_store(tmp_path, ManualClock())
-    process = start(tmp_path, COUNT_UP + "\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+def test_what_was_committed_is_there_after_everyone_was_killed(url: str, database: Database) -> None:
+    process = start(url, COUNT_UP + "\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     process.communicate(timeout=60)
-    assert slots(store) == 178
-    store.close()
+    assert slots(database) == 178

@@ -96,7 +96,7 @@ def test_each_transition_is_one_event(command: Command, database: Database) -> N
 def test_the_database_itself_refuses_a_word_that_is_no_state(command: Command, database: Database) -> None:
     command.start(graph({"a": ""}))
     for table in ("runs", "stage_runs", "attempts"):
-        with pytest.raises(Exception, match="CHECK constraint failed"), database.transaction() as connection:
+        with pytest.raises(Exception, match="(?i)check constraint"), database.transaction() as connection:
             connection.exec_driver_sql(f"UPDATE {table} SET state = 'nonsense'")
 
 
@@ -104,7 +104,7 @@ def test_the_database_itself_refuses_a_second_open_attempt_of_a_stage(
     command: Command, database: Database
 ) -> None:
     command.start(graph({"a": ""}))
-    with pytest.raises(Exception, match="UNIQUE constraint failed"), database.transaction() as connection:
+    with pytest.raises(Exception, match="(?i)unique constraint"), database.transaction() as connection:
         connection.exec_driver_sql(
             "INSERT INTO attempts (stage_run, state, due_at, queued_at) "
             "SELECT stage_run, state, due_at, queued_at FROM attempts"

@@ -1,0 +1,182 @@
+"""The store in a PostgreSQL database, for processes on any host.
+
+Transactions that write are READ COMMITTED and lock rows in the order of rule 8.12; what they decide by is
+read from the locking SELECT or later. A session that stands still inside a transaction is ended by the
+server after five seconds, so that nobody waits for a process that was stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.pool import QueuePool
+
+from orchestrator.clock import Clock
+from orchestrator.errors import StoreError, UsageError
+from orchestrator.store import HEAD, migrate
+from orchestrator.store.database import CollisionError, Database, Health, between
+from orchestrator.store.dialects import postgresql_library, take_schema_lock
+
+_OLDEST = (13,)  # the first with pg_current_xact_id
+_IDLE = 5_000  # milliseconds that a session may stand still inside a transaction
+_COLLIDED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+_PROBES = 20
+_HINTS = {
+    "25P03": "this process stood still inside a transaction, which the server ended; nothing of it was kept",
+    "42501": "the user of database.url must own the schema, or be granted CREATE on it",
+    "53100": "free space on the server's disk; nothing of this step was kept",
+    "53300": "raise max_connections of the server, or run fewer processes",
+    "55P03": "another session holds what is needed here; pg_stat_activity of the server shows it",
+}
+_SAID = {
+    "authentication": "user and password stand in database.url, or in ~/.pgpass",
+    "does not exist": "create it (createdb NAME) or name another in database.url",
+    "connection": "is the server up, and are host and port of database.url right?",
+}
+
+
+class PostgresqlDatabase(Database):
+    """A store in the schema that the user of the URL finds first."""
+
+    def __init__(self, url: str, clock: Clock, lease: float) -> None:
+        """Connect to nothing yet; raises UsageError for what is no URL."""
+        try:
+            parsed = make_url(url)
+        except (ArgumentError, ValueError) as error:
+            raise UsageError(
+                "database.url is no URL of a PostgreSQL database",
+                hint="write postgresql://user:password@host:port/database",
+            ) from error
+        self.place = parsed.render_as_string(hide_password=True)
+        self.clock = clock
+        self._lock_timeout = int(lease * 1000)
+        self._writing: set[int] = set()
+        defaults = {"application_name": "fustgo", "connect_timeout": "10"}
+        given = {name: value for name, value in defaults.items() if name not in parsed.query}
+        # AUTOCOMMIT: neither SQLAlchemy nor the driver opens or ends a transaction, `transaction` does.
+        self._engine = create_engine(
+            parsed.set(drivername="postgresql+psycopg").update_query_dict(given),
+            module=postgresql_library(),
+            isolation_level="AUTOCOMMIT",
+            poolclass=QueuePool,
+            pool_pre_ping=True,  # a server that was restarted costs a reconnection, not a run
+        )
+        event.listen(self._engine, "connect", self._configure)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        thread = threading.get_ident()
+        if thread in self._writing:
+            raise RuntimeError("a transaction was opened inside another one of the same thread")
+        begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+        with self._explained(), self._engine.connect() as connection:
+            self._writing.add(thread)
+            try:
+                with between(connection, begin):
+                    yield connection
+            finally:
+                self._writing.discard(thread)
+        self._suspend_if_asked()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        with self._explained(), self._engine.connect() as connection, between(connection, begin):
+            yield connection
+
+    @property
+    def is_writing(self) -> bool:
+        return bool(self._writing)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def prepare(self, *, create: bool) -> None:
+        """Bring the schema to `HEAD`: create it, migrate it, or say why not.
+
+        Two processes may do so at once: who gets the lock second finds the work done.
+        """
+        with self._explained(), self._engine.connect() as connection:
+            if (connection.dialect.server_version_info or ()) < _OLDEST:
+                raise StoreError(f"{self.place}: the server is older than PostgreSQL {_OLDEST[0]}")
+            revision = migrate.revision_of(connection)
+            if revision is None and not create:
+                raise StoreError(f"there is no store in {self.place}", hint="`fustgo db upgrade` creates it")
+            if revision != HEAD:
+                with between(connection, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"):
+                    take_schema_lock(connection)
+                    migrate.to_head(connection, self.place, self.clock.now())
+
+    def health(self) -> Health:
+        with self._explained(), self._engine.connect() as connection:
+            names = ("server_version", "synchronous_commit", "fsync", "full_page_writes")
+            shown = {name: str(connection.exec_driver_sql(f"SHOW {name}").scalar()) for name in names}
+            revision = migrate.revision_of(connection)
+            commit = statistics.median(_one_commit(connection) for _ in range(_PROBES))
+        problems = [
+            f"unsafe: {name} is off, so a crash of the server loses or damages what was committed"
+            for name in ("fsync", "full_page_writes")
+            if shown[name] == "off"
+        ]
+        durability = ", ".join(f"{name} {shown[name]}" for name in names[1:])
+        facts = (
+            ("store", self.place),
+            ("schema", str(revision)),
+            ("server", f"PostgreSQL {shown['server_version']}"),
+            ("settings", durability),
+            ("commit", f"{commit * 1000:.2f} ms"),
+            ("integrity", f"{len(problems)} problems" if problems else "ok"),
+        )
+        return Health(facts, tuple(problems))
+
+    def _configure(self, connection: Any, _record: object) -> None:
+        """Settings of every session; `synchronous_commit` only where it would lose what was committed."""
+        connection.execute(
+            "SELECT set_config('idle_in_transaction_session_timeout', %s, false), "
+            "set_config('lock_timeout', %s, false), set_config('TimeZone', 'UTC', false), "
+            "set_config('synchronous_commit', CASE current_setting('synchronous_commit') "
+            "WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)",
+            (str(_IDLE), str(self._lock_timeout)),
+        )
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the server says into what a person can act on."""
+        try:
+            yield
+        except IntegrityError:
+            raise  # broken by our own statement: a defect of ours, not of the place
+        except DBAPIError as error:
+            state = getattr(error.orig, "sqlstate", None)
+            said = str(error.orig).strip().partition("\n")[0]
+            kind = CollisionError if state in _COLLIDED else StoreError
+            raise kind(f"{self.place}: {said}", hint=_hint(state, said)) from error
+
+
+def open_postgresql(url: str, *, clock: Clock, create: bool, lease: float) -> PostgresqlDatabase:
+    """See `open_database`."""
+    database = PostgresqlDatabase(url, clock, lease)
+    try:
+        database.prepare(create=create)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _one_commit(connection: Connection) -> float:
+    """Seconds of a transaction that writes one record to the log and to no table."""
+    began = time.perf_counter()
+    connection.exec_driver_sql("SELECT pg_logical_emit_message(true, 'fustgo', '')")
+    return time.perf_counter() - began
+
+
+def _hint(state: str | None, said: str) -> str:
+    return _HINTS.get(state or "") or next((hint for word, hint in _SAID.items() if word in said), "")

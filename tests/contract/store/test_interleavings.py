@@ -1,0 +1,198 @@
+"""Two sessions of PostgreSQL at once, in both orders: who waits for whom, and what each then finds.
+
+One session stands inside its transaction while the other begins; that one is seen to wait, or not to.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import pytest
+from sqlalchemy import text
+
+from orchestrator.errors import AttemptLost
+from orchestrator.runs.states import Outcome
+from orchestrator.store import attempts, lifecycle, queue, runs, steps, verbs
+from orchestrator.store.database import CollisionError, Database
+from tests.support.store import START, Command, graph
+
+T = TypeVar("T")
+JOIN = graph({"a": "", "b": "", "c": "ab"})
+FREE = graph(dict.fromkeys("ab", ""))
+WAITING = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A store on PostgreSQL: SQLite has one writer, nothing interleaves there."""
+    cluster = request.getfixturevalue("postgres")
+    name = cluster.create(request.getfixturevalue("template"))
+    yield cluster.url(name)
+    cluster.drop(name)
+
+
+@pytest.fixture
+def aside() -> Iterator[Callable[[Callable[[], T]], Future[T]]]:
+    """Runs a function in another thread, which is another session."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit
+
+
+def until_it_waits(database: Database, other: Future[Any]) -> None:
+    """Return when another session waits for a lock; fails where it ended instead."""
+    pause = threading.Event()
+    while True:
+        with database.read() as connection:
+            if connection.execute(WAITING).scalar():
+                return
+        assert not other.done(), f"it did not wait: {other.result()}"
+        pause.wait(0.01)
+
+
+def claim(database: Database, command: Command) -> queue.Claimed | None:
+    return steps.claim(database, worker=command.worker, held=False)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_stages_that_end_at_once_the_second_sees_the_first(
+    command: Command, database: Database, aside: Any, order: tuple[int, int]
+) -> None:
+    run = command.start(JOIN, held_by=None)
+    both = [claim(database, command), claim(database, command)]
+    first, second = (claimed.attempt for claimed in (both[order[0]], both[order[1]]) if claimed)
+    with database.transaction() as connection:
+        lifecycle.finish(connection, first, Outcome.SUCCESS, now=START)
+        other = aside(lambda: steps.finish(database, second, Outcome.SUCCESS))
+        until_it_waits(database, other)
+    other.result()
+    assert command.states(run.number) == {"a": "success", "b": "success", "c": "queued"}
+    with database.read() as connection:
+        assert len(attempts.open_attempts(connection, run.number)) == 1
+
+
+def test_a_claim_goes_on_while_another_stage_of_the_run_ends(
+    command: Command, database: Database, aside: Any
+) -> None:
+    command.start(FREE, held_by=None)
+    ending = claim(database, command)
+    assert ending is not None
+    with database.transaction() as connection:
+        lifecycle.finish(connection, ending.attempt, Outcome.SUCCESS, now=START)
+        claimed = aside(lambda: claim(database, command)).result(60)
+        assert claimed is not None
+    assert claimed.stage_run.stage != ending.stage_run.stage
+
+
+def test_a_claim_passes_over_a_run_that_a_verb_changes(
+    command: Command, database: Database, aside: Any
+) -> None:
+    paused = command.start(FREE, held_by=None)
+    other = command.start(FREE, held_by=None)
+    with database.transaction() as connection:
+        verbs.pause_run(connection, paused, now=START)
+        claimed = aside(lambda: claim(database, command)).result(60)
+        assert claimed.run.number == other.number
+    assert claim(database, command) is not None
+    assert claim(database, command) is None
+    assert command.states(paused.number) == {"a": "queued", "b": "queued"}
+
+
+def test_a_verb_waits_for_a_claim_and_finds_what_it_took(
+    command: Command, database: Database, aside: Any
+) -> None:
+    run = command.start(graph({"a": ""}), held_by=None)
+
+    def states_under_lock() -> list[str]:
+        with database.transaction() as connection:
+            locked = runs.lock(connection, run.number)
+            return [str(attempt.state) for attempt in attempts.open_attempts(connection, locked.number)]
+
+    with database.transaction() as connection:
+        assert queue.claim(connection, worker=command.worker, held=False, now=START) is not None
+        verb = aside(states_under_lock)
+        until_it_waits(database, verb)
+    assert verb.result() == ["running"]
+
+
+def test_of_two_claims_the_second_counts_the_first(command: Command, database: Database, aside: Any) -> None:
+    command.start(FREE, held_by=None)
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE dags SET max_active_tasks = 1"))
+    with database.transaction() as connection:
+        assert queue.claim(connection, worker=command.worker, held=False, now=START) is not None
+        second = aside(lambda: claim(database, command))
+        until_it_waits(database, second)
+    assert second.result() is None
+
+
+def test_what_an_attempt_writes_while_it_is_taken_away_bounces(
+    command: Command, database: Database, aside: Any
+) -> None:
+    command.start(FREE, held_by=None)
+    claimed = claim(database, command)
+    assert claimed is not None
+    with database.transaction() as connection:
+        lifecycle.finish(connection, claimed.attempt, Outcome.LOST, now=START)
+        zombie = aside(lambda: command.epoch(claimed.attempt, 1))
+        until_it_waits(database, zombie)
+    with pytest.raises(AttemptLost):
+        zombie.result()
+
+
+def test_two_commands_that_store_one_dag_at_once_share_it(
+    command: Command, database: Database, aside: Any
+) -> None:
+    two = [aside(lambda: command.start(FREE)), None]
+    first = command.start(FREE)
+    assert first.dag == two[0].result().dag
+    with database.read() as connection:
+        names = connection.execute(text("SELECT run_id FROM runs")).scalars().all()
+    assert len(set(names)) == 2
+
+
+def lock_two(
+    database: Database, first: str, second: str, meanwhile: Callable[[], object]
+) -> Callable[[], None]:
+    statement = text("SELECT 1 FROM pools WHERE name = :name FOR UPDATE")
+
+    def work() -> None:
+        def inside(connection: Any) -> None:
+            connection.execute(statement, {"name": first})
+            meanwhile()
+            connection.execute(statement, {"name": second})
+
+        database.run_transaction(inside)
+
+    return work
+
+
+def test_a_deadlock_is_run_again_and_counted(database: Database, aside: Any) -> None:
+    with database.transaction() as connection:
+        connection.execute(text("INSERT INTO pools VALUES ('other', 1, '')"))
+    met = threading.Barrier(2)
+    rounds = {"here": 0, "there": 0}
+
+    def meet(who: str) -> None:
+        rounds[who] += 1
+        if rounds[who] == 1:
+            met.wait(60)
+
+    there = aside(lock_two(database, "other", "default", lambda: meet("there")))
+    lock_two(database, "default", "other", lambda: meet("here"))()
+    there.result()
+    assert database.retried == 1
+    assert sorted(rounds.values()) == [1, 2]
+
+
+def test_a_deadlock_outside_of_what_can_be_run_again_is_told(database: Database) -> None:
+    def collide() -> None:
+        with database.transaction() as connection:
+            connection.execute(text("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$"))
+
+    with pytest.raises(CollisionError):
+        collide()
