@@ -21,7 +21,7 @@ from operators.rejects import reject_row
 from orchestrator.crash import crash_point
 from orchestrator.errors import OperatorError, nearest
 from orchestrator.sdk.context import Context
-from orchestrator.sdk.fields import Templated
+from orchestrator.sdk.fields import SqliteText, Templated
 from orchestrator.sdk.input import Input, Reader
 from orchestrator.sdk.operator import SchemaProblem, Schemas, operator
 from orchestrator.sdk.output import Applier, ApplyOutput, Delivery
@@ -43,7 +43,7 @@ class SqliteInput(Input):
     table: Templated[str] = Field(
         default="", description="The table to read; it is read up to the last row it has when the run begins."
     )
-    query: Templated[str] = Field(
+    query: SqliteText = Field(
         default="", description="A SELECT instead of a table. Without `order_by` its stage is one epoch."
     )
     order_by: str = Field(
@@ -107,10 +107,10 @@ class SqliteOutput(ApplyOutput):
         description="append; overwrite: the table holds this run's rows alone; upsert: by `key`.",
     )
     key: list[str] = Field(default_factory=list, description="For upsert: the columns that tell rows apart.")
-    pre_sql: Templated[str] = Field(
+    pre_sql: SqliteText = Field(
         default="", description="Statements to run once before the first row; a clear runs them again."
     )
-    post_sql: Templated[str] = Field(
+    post_sql: SqliteText = Field(
         default="", description="Statements to run after the last row; they may run twice."
     )
     replace_where: str | None = Field(default=None, description="Not yet: see the hint it gives.")

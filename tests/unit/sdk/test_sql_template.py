@@ -52,6 +52,7 @@ def test_what_is_no_value_is_refused(value: Any, says: str) -> None:
         "name = 'it''s {{ ds }}'",
         'select "{{ ds }}"',
         "select `{{ ds }}`",
+        "select ['a', {{ ds }}]",
         "select 1 -- {{ ds }}\n",
         "select 1 /* {{ ds }} */",
         "'{% if ds %}' = {{ ds }} or '{% endif %}",
