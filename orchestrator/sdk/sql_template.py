@@ -16,7 +16,7 @@ from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.sdk.template import Identifier, TemplateProblem, rendered, sandbox, unlike_null
+from orchestrator.sdk.template import DATES, Identifier, TemplateProblem, rendered, sandbox, unlike_null
 
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
@@ -26,7 +26,14 @@ _CLOSED = re.compile(
           | -(?!-) | /(?!\*) | [^'"`\[/-] )*""",
     re.VERBOSE | re.DOTALL,
 )
-_PLACEHOLDERS = (" null ", " '2026-01-01' ", " 1 ", " 'x' ")
+_ANY = (" null ", " '2026-01-01' ", " 1 ", " 'x' ")
+_MOMENT = " timestamp '2026-01-01 00:00:00' "
+_KNOWN = {
+    "ds": " '2026-01-01' ", "ds_nodash": " '20260101' ", "ts": " '2026-01-01T00:00:00+00:00' ",
+    "ts_nodash": " '20260101T000000' ", "run_id": " 'manual' ", **dict.fromkeys(DATES, _MOMENT),
+}  # fmt: skip
+"""Stand-ins for the names whose type is known; any value may stand for the others."""
+
 _MOST_TRIALS = 3
 
 
@@ -62,11 +69,14 @@ def check_sql(text: str) -> None:
 
 def trials(text: str) -> Iterator[str]:
     """The text with stand-ins for its values, to be tried until one fits; none where it has `{% ... %}`."""
-    parts = re.split(r"\{\{.*?\}\}", text, flags=re.DOTALL)
-    if "{%" in text or "{#" in text or len(parts) > _MOST_TRIALS + 1:
+    if "{%" in text or "{#" in text:
         return
-    for values in product(_PLACEHOLDERS, repeat=len(parts) - 1):
-        yield parts[0] + "".join(value + part for value, part in zip(values, parts[1:], strict=True))
+    pieces = re.split(r"\{\{-?(.*?)-?\}\}", text, flags=re.DOTALL)
+    choices = [(_KNOWN[name],) if (name := inner.strip()) in _KNOWN else _ANY for inner in pieces[1::2]]
+    if sum(len(choice) > 1 for choice in choices) > _MOST_TRIALS:
+        return
+    for values in product(*choices):
+        yield "".join(piece + value for piece, value in zip(pieces[::2], (*values, ""), strict=True))
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:

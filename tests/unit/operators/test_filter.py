@@ -90,6 +90,8 @@ def test_a_schema_that_was_not_known_before_the_run_is_checked_then(tmp_path: Pa
     [
         "age > {{ params.least }} and name <> {{ params.who }}",
         "name in ({{ params.names }})",
+        "name > {{ ds }} and date {{ ds }} <= date {{ params.day }}",
+        "{{ logical_date }} > timestamp {{ ts }} and age > {{ params.least }}",
         "left(name, {{ params.count }}) = lpad(name, 3, {{ params.fill }})",
         "{% if params.all %}true{% else %}age > 18{% endif %}",
     ],
@@ -107,6 +109,8 @@ def test_a_condition_with_values_yet_to_come_fits_if_some_values_would(condition
         ("age + {{ params.least }}", "no condition"),
         ("sum(age) > {{ params.least }}", "function sum"),
         ("age > date {{ ds }}", "'age'"),
+        ("age > {{ ds }}", "'age'"),
+        ("age > {{ logical_date }}", "'age'"),
     ],
 )
 def test_a_condition_that_fits_no_value_is_refused_before_the_run(condition: str, says: str) -> None:
