@@ -223,6 +223,11 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_events_run", "events", ["run"], unique=False)
+    if op.get_bind().dialect.name == "postgresql":  # its sequences commit out of order
+        op.execute(
+            "ALTER TABLE events ADD COLUMN xact BIGINT NOT NULL DEFAULT pg_current_xact_id()::text::bigint"
+        )
+        op.execute("CREATE INDEX ix_events_xact ON events (xact, id)")
     op.create_table(
         "stage_runs",
         sa.Column("id", _WHOLE, nullable=False),

@@ -10,7 +10,20 @@ from enum import StrEnum
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, DateTime, Dialect, Integer, MetaData, String, Table, text
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Dialect,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    literal,
+    literal_column,
+    text,
+)
 from sqlalchemy.types import TypeDecorator
 
 WHOLE = Integer().with_variant(BigInteger(), "postgresql")  # 64 bits on both: ids are never given again
@@ -115,6 +128,32 @@ def declare_partial_indexes(schema: MetaData, dialect: str) -> None:
         for index in table.indexes:
             if "where" in index.info:
                 index.dialect_options[dialect]["where"] = text(index.info["where"])
+
+
+def stamp_with_transaction(_events: Table, connection: Connection, **_more: object) -> None:
+    """Have PostgreSQL write into each row of the feed which transaction it is from (rule 13).
+
+    A listener: called when the table has just been created.
+    """
+    if has_row_locks(connection):
+        number = "BIGINT NOT NULL DEFAULT pg_current_xact_id()::text::bigint"
+        connection.exec_driver_sql(f"ALTER TABLE events ADD COLUMN xact {number}")
+        connection.exec_driver_sql("CREATE INDEX ix_events_xact ON events (xact, id)")
+
+
+def settled(
+    connection: Connection, number: ColumnElement[int]
+) -> tuple[ColumnElement[int], ColumnElement[bool]]:
+    """Of the rows of a feed: the transaction's number, and the condition that no row will come before it.
+
+    Sequences give `number` before the commit, so on PostgreSQL a lower one may appear after a higher one. A
+    row is settled when every transaction up to its own has ended. SQLite's only writer needs none of this.
+    """
+    if not has_row_locks(connection):
+        return literal(0), number > 0
+    xact: ColumnElement[int] = literal_column("events.xact", BigInteger)
+    oldest: ColumnElement[int] = literal_column("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+    return xact, xact < oldest
 
 
 def sqlite_library() -> ModuleType:

@@ -6,13 +6,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, Index, String
+from sqlalchemy import JSON, CheckConstraint, Index, String, event
 from sqlmodel import Field
 
 from orchestrator.runs.order import Only
 from orchestrator.runs.states import AttemptState, EpochState, Outcome, RunState, StageState, StopAs
-from orchestrator.store.dialects import Instant, Word
-from orchestrator.store.tables.entity import Entity, one_of, partial_index
+from orchestrator.store.dialects import Instant, Word, stamp_with_transaction
+from orchestrator.store.tables.entity import Entity, one_of, partial_index, table_of
 
 _JSON: Any = JSON(none_as_null=True)
 
@@ -200,6 +200,9 @@ class Event(Entity, table=True):
     old: str | None = None
     new: str
     detail: dict[str, Any] | None = Field(default=None, sa_type=_JSON)
+
+
+event.listen(table_of(Event), "after_create", stamp_with_transaction)
 
 
 class Progress(Entity, table=True):
