@@ -75,8 +75,10 @@ def _described(dag: Dag) -> str:
 
 
 def _stage(stage: Stage) -> tuple[Any, ...]:
+    from orchestrator.cli.render import upstreams
+
     nodes = ", ".join(stage.nodes)
-    return stage.id, nodes, ", ".join(stage.up) or "-", stage.retries, stage.pool, stage.weight
+    return stage.id, nodes, upstreams(stage) or "-", stage.retries, stage.pool, stage.weight
 
 
 def _header(dag: Dag) -> list[tuple[str, str]]:

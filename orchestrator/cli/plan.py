@@ -60,10 +60,10 @@ def _operator(node: Any, registry: Registry) -> Operator:
 
 
 def _print_stage(stage: Stage, dag: Dag, operators: dict[str, Operator], opened: Opened) -> None:
-    from orchestrator.cli.render import table
+    from orchestrator.cli.render import table, upstreams
 
-    after = f", after {', '.join(stage.up)}" if stage.up else ""
-    print(f"stage {stage.id}{after}")
+    after = ", after " if stage.up else " "
+    print(f"stage {stage.id}{after}{upstreams(stage)}".rstrip())
     print(f"  {_epochs(stage, dag, operators)}")
     rows = [
         [node, operators[node].type, operators[node].kind, _promises(operators[node])] for node in stage.nodes

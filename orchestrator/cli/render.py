@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.dag.stages import Stage
 
 
 def count(number: float) -> str:
@@ -34,6 +38,12 @@ def seconds(number: float) -> str:
 def moment(value: datetime | None) -> str:
     """An instant in UTC, to the second; a dash where there is none."""
     return value.strftime("%Y-%m-%d %H:%M:%S") if value is not None else "-"
+
+
+def upstreams(stage: Stage) -> str:
+    """What a stage comes after, and how it judges that unless all must succeed: `load, count (all_done)`."""
+    rule = "" if stage.rule == "all_success" else f"({stage.rule})"
+    return " ".join(filter(None, [", ".join(stage.up), rule]))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, indent: str = "") -> str:

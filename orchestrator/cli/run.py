@@ -102,9 +102,8 @@ def _execute(args: argparse.Namespace, app: App, signals: Signals) -> int:
     app.client.leave(worker)
     view = app.client.show_run(str(run.number))
     print_summary(view, app.client.rejects_folder(view), sys.stdout)
-    if report is not None and report.outcome == Outcome.FAILED and view.run.state == "failed":
-        hint = f"\n  hint: {report.hint}" if report.hint else ""
-        print(f"error: {report.message}{hint}", file=sys.stderr)
+    if report is not None and report.outcome == Outcome.FAILED:
+        _print_failures(view)
     print_next(view, args, report)
     return 0 if args.abandon is not None and report is None else exit_code(view.run, report)
 
@@ -130,6 +129,17 @@ def print_next(view: RunView, args: argparse.Namespace, report: Report | None) -
         )
     elif view.run.paused or view.run.state == "failed":
         print(f"go on with: {command} --resume {number}", file=sys.stderr)
+
+
+def _print_failures(view: RunView) -> None:
+    """What went wrong in each stage that failed; the run may have ended well all the same."""
+    word = "error" if view.run.state == "failed" else "warning"
+    for stage in view.stages:
+        error = stage.stage_run.error
+        if stage.stage_run.state == "failed" and error:
+            name = f"stage {stage.stage_run.stage}: " if len(view.stages) > 1 else ""
+            hint = f"\n  hint: {error['hint']}" if error.get("hint") else ""
+            print(f"{word}: {name}{error.get('message', '')}{hint}", file=sys.stderr)
 
 
 def _goes_on(args: argparse.Namespace) -> str:

@@ -25,8 +25,9 @@ ARGUMENTS = tuple(name for name in Operator.model_fields if name in NODE_ARGUMEN
 
 TRIGGER_RULES = (
     "all_success", "all_failed", "all_done", "all_skipped", "one_success", "one_failed", "one_done",
-    "none_failed", "none_failed_min_one_success", "none_skipped", "all_done_setup_success", "always",
+    "none_failed", "none_failed_min_one_success", "none_skipped", "all_done_min_one_success", "always",
 )  # fmt: skip
+"""Airflow's rules; `orchestrator.runs.trigger_rules` says what each means."""
 
 
 @cache

@@ -83,6 +83,7 @@ class DAG:
             pool: str | None = None,
             pool_slots: int | None = None,
             queue: str | None = None,
+            trigger_rule: str | None = None,
         ) -> None: ...
 
     else:

@@ -25,7 +25,6 @@ FEATURES: Mapping[str, str] = {
     "branch": "branches",
     "depends_on_past": "runs that wait for the one before",
     "wait_for_downstream": "runs that wait for the one before",
-    "trigger_rule": "other trigger rules",
     "inlets": "assets",
     "outlets": "assets",
     "max_active_tis_per_dag": "limits of one node over all runs",

@@ -153,9 +153,6 @@ def _refused(arguments: Mapping[str, Any], marks: Marks, path: Path) -> Iterator
     if rule is not None and rule not in TRIGGER_RULES:
         hint = nearest(str(rule), TRIGGER_RULES)
         yield marks.problem((*path, "trigger_rule"), f"no trigger rule {rule!r}", hint=hint)
-    elif rule not in (None, "all_success"):
-        message = later.refusal(f"trigger_rule {rule!r}", later.FEATURES["trigger_rule"])
-        yield marks.problem((*path, "trigger_rule"), message, hint="remove it, or write all_success")
     if arguments.get("depends_on_past"):
         message = later.refusal("'depends_on_past'", later.FEATURES["depends_on_past"])
         yield marks.problem((*path, "depends_on_past"), message, hint="remove it")

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from orchestrator.dag.arguments import arguments_model
+from orchestrator.dag.arguments import TRIGGER_RULES, arguments_model
 from orchestrator.dag.header import ID_PATTERN, Header
 from orchestrator.dag.model import FORMAT
 from orchestrator.dag.params import KEYWORDS
@@ -41,6 +41,7 @@ def dag_schema(registry: Registry) -> dict[str, Any]:
         _keep_configuration(defs[names[operator]], operator)
     header = defs.pop(names[Header])["properties"]
     arguments = defs.pop(names[arguments_model()])["properties"] | _asking_for_nothing()
+    arguments["trigger_rule"]["enum"] = [*TRIGGER_RULES, None]
     defaults = {name: arguments[name] for name in DAG_DEFAULTS}
     header["schedule"] = json_schema()
     header["params"] = _params()

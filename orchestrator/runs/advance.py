@@ -110,6 +110,15 @@ def candidates_after(
             yield child
 
 
+def below(graph: StageGraph, stages: Collection[str]) -> set[str]:
+    """All stages that come after any of these, however far."""
+    found: set[str] = set()
+    for stage in graph:
+        if any(up in found or up in stages for up in stage.up):
+            found.add(stage.id)
+    return found
+
+
 def waiting_of(graph: StageGraph, states: States, stage: str) -> int:
     """How many upstreams of a stage have not ended; removed and missing ones are left out."""
     return sum(states.get(up, StageState.REMOVED) not in STAGE_ENDS for up in graph[stage].up)

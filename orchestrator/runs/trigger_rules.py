@@ -1,7 +1,8 @@
-"""Trigger rules: whether a stage runs, judged from how its upstreams stand (rule 8.5).
+"""Trigger rules: whether a stage runs, judged from how its upstreams stand (rules 8.3, 8.5).
 
-One pure function of counts, so that a verdict never depends on the order in which upstreams ended.
-`RULES` holds the rules that work; a rule that is not in it is refused where a DAG is compiled.
+One pure function of counts. A verdict that is given while upstreams are open is the one that their ends
+would have led to as well, so that none depends on the order in which upstreams ended. The twelve rules
+are Airflow's; `all_success` alone differs, in that a skipped upstream is no verdict before all have ended.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 from orchestrator.runs.states import StageState
 
@@ -50,27 +52,80 @@ _COUNTED_AS: Mapping[StageState, str] = {
     StageState.UPSTREAM_FAILED: "upstream_failed",
 }
 
+_NO_UPSTREAMS = Counts()
+_Final: TypeAlias = Callable[[Counts], Verdict]
 
-def _all_success(counts: Counts) -> Verdict:
-    if counts.failed or counts.upstream_failed:
-        return Verdict.UPSTREAM_FAILED
-    if counts.open:
-        return Verdict.WAIT
+
+@dataclass(frozen=True)
+class _Rule:
+    """What one rule says.
+
+    `early`: one upstream that is counted so decides it, whatever becomes of the others. `final`: the verdict
+    when all have ended and none of them has decided it.
+    """
+
+    early: Mapping[str, Verdict]
+    final: _Final
+
+
+def _after_any(*counted: str, verdict: Verdict) -> Mapping[str, Verdict]:
+    return dict.fromkeys(counted, verdict)
+
+
+def _run(_: Counts) -> Verdict:
+    return Verdict.RUN
+
+
+def _skip(_: Counts) -> Verdict:
+    return Verdict.SKIP
+
+
+def _skip_after_a_skip(counts: Counts) -> Verdict:
     return Verdict.SKIP if counts.skipped else Verdict.RUN
 
 
-RULES: Mapping[str, Callable[[Counts], Verdict]] = {"all_success": _all_success}
+def _skip_without_success(counts: Counts) -> Verdict:
+    return Verdict.RUN if counts.success else Verdict.SKIP
 
-# Ends of one upstream after which a rule is certain while others are still open (rule 8.3).
-_FAILURES = frozenset({StageState.FAILED, StageState.CANCELLED, StageState.UPSTREAM_FAILED})
-_CERTAIN_AFTER: Mapping[str, frozenset[StageState]] = {"all_success": _FAILURES}
+
+def _fail_without_success(counts: Counts) -> Verdict:
+    return Verdict.RUN if counts.success else Verdict.UPSTREAM_FAILED
+
+
+def _skip_after_skips_alone(counts: Counts) -> Verdict:
+    return Verdict.UPSTREAM_FAILED if counts.failed or counts.upstream_failed else Verdict.SKIP
+
+
+_FAILS = _after_any("failed", "upstream_failed", verdict=Verdict.UPSTREAM_FAILED)
+
+RULES: Mapping[str, _Rule] = {
+    "all_success": _Rule(_FAILS, _skip_after_a_skip),
+    "all_failed": _Rule(_after_any("success", "skipped", verdict=Verdict.SKIP), _run),
+    "all_done": _Rule({}, _run),
+    "all_skipped": _Rule(_after_any("success", "failed", "upstream_failed", verdict=Verdict.SKIP), _run),
+    "one_success": _Rule(_after_any("success", verdict=Verdict.RUN), _skip_after_skips_alone),
+    "one_failed": _Rule(_after_any("failed", "upstream_failed", verdict=Verdict.RUN), _skip),
+    "one_done": _Rule(_after_any("success", "failed", verdict=Verdict.RUN), _skip),
+    "none_failed": _Rule(_FAILS, _run),
+    "none_failed_min_one_success": _Rule(_FAILS, _skip_without_success),
+    "none_skipped": _Rule(_after_any("skipped", verdict=Verdict.SKIP), _run),
+    "all_done_min_one_success": _Rule(_after_any("skipped", verdict=Verdict.SKIP), _fail_without_success),
+    "always": _Rule({}, _run),
+}
+"""The twelve rules by name; a DAG that names another is refused when it is compiled."""
 
 
 def judge(rule: str, counts: Counts) -> Verdict:
-    """The verdict of a rule; KeyError where the rule is not known."""
-    return RULES[rule](counts)
+    """The verdict of a rule; a stage without upstreams runs. KeyError where the rule is not known."""
+    found = RULES[rule]
+    if rule == "always" or counts == _NO_UPSTREAMS:
+        return Verdict.RUN
+    for counted, verdict in found.early.items():
+        if getattr(counts, counted):
+            return verdict
+    return Verdict.WAIT if counts.open else found.final(counts)
 
 
 def certain_early(rule: str, end: StageState) -> bool:
-    """Whether one upstream that ended so can decide the rule before the others have ended."""
-    return end in _CERTAIN_AFTER[rule]
+    """Whether one upstream that ended so decides the rule before the others have ended (rule 8.3)."""
+    return _COUNTED_AS.get(end) in RULES[rule].early

@@ -19,8 +19,8 @@ KILLED = {"message": "the command was killed"}
 def release_dead_holders(connection: Connection, now: datetime) -> list[int]:
     """End what the commands left that are gone: running or queued stages of their runs end failed.
 
-    Nothing is inserted, and a paused run is left alone: it waits for `--resume`. The numbers of the runs
-    that were touched come back. Holders on other hosts are not judged here.
+    Nothing is left to be claimed, and a paused run is left alone: it waits for `--resume`. The numbers of
+    the runs that were touched come back. Holders on other hosts are not judged here.
     """
     released = []
     for found, holder in _left(connection):
@@ -81,16 +81,18 @@ def _refuse_living(connection: Connection, run: Run) -> None:
 
 
 def _end_attempts(connection: Connection, run: Run, left: Callable[[Attempt], bool], now: datetime) -> None:
-    """End open attempts of a dead holder, their stages failed; `unresolved` where an epoch is owed."""
-    for attempt in attempts.open_attempts(connection, run.number):
-        if not left(attempt):
-            continue
-        outcome = Outcome.LOST if _is_running(attempt) else Outcome.CANCELLED
-        attempts.end(connection, attempt, run.number, outcome, error=KILLED, now=now)
-        stage_run = stage_runs.get(connection, attempt.stage_run)
-        end = End(StageState.FAILED, epochs.owed_epoch(connection, stage_run.id) is not None)
-        fresh = runs.get(connection, run.number)
-        lifecycle.end_stage(connection, fresh, stage_run, end, error=KILLED, now=now)
+    """End open attempts of a dead holder, their stages failed; `unresolved` where an epoch is owed.
+
+    A stage that may run after a failure is queued by that, and fails likewise: nobody is there to run it.
+    """
+    while found := [attempt for attempt in attempts.open_attempts(connection, run.number) if left(attempt)]:
+        for attempt in found:
+            outcome = Outcome.LOST if _is_running(attempt) else Outcome.CANCELLED
+            attempts.end(connection, attempt, run.number, outcome, error=KILLED, now=now)
+            stage_run = stage_runs.get(connection, attempt.stage_run)
+            end = End(StageState.FAILED, epochs.owed_epoch(connection, stage_run.id) is not None)
+            fresh = runs.get(connection, run.number)
+            lifecycle.end_stage(connection, fresh, stage_run, end, error=KILLED, now=now)
 
 
 def _is_running(attempt: Attempt) -> bool:

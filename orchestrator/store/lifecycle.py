@@ -274,6 +274,8 @@ def settle(connection: Connection, run: Run, now: datetime) -> list[str]:
     if run.state in RUN_ENDS and not any(isinstance(step, pure.EndRun) for step in steps):
         run = _open_again(connection, run, now)
     write(connection, run, rows, steps, now)
+    if any(isinstance(step, pure.ResetStage) for step in steps):  # those below wait for it again
+        stage_runs.recount(connection, graph, stage_runs.outline(connection, run.number))
     return wrong
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, insert
 
 from orchestrator.errors import RefusedError
+from orchestrator.runs.advance import below
 from orchestrator.runs.checkpoint import Json
 from orchestrator.runs.order import Only
 from orchestrator.runs.states import RUN_ENDS, RunState, StageState, StopAs
@@ -43,8 +44,9 @@ def resume_run(
     """Go on with a run that a command left, as `worker`: `--resume`.
 
     The pause flag goes, failed stages are retried from their last decided epoch, what never ran is judged
-    anew. `params`, where given, must be the run's own. `version` moves the run to another version of its
-    DAG, whose nodes must fit (rule 7.2).
+    anew. A failed stage that comes after another one waits for it, as its trigger rule says. `params`,
+    where given, must be the run's own. `version` moves the run to another version of its DAG, whose nodes
+    must fit (rule 7.2).
 
     Raises RefusedError: the run has succeeded, was cancelled, belongs to the services, is being executed,
     has other params, or does not fit the version.
@@ -59,14 +61,33 @@ def resume_run(
         _refuse_misfit(connection, run, version)
         run = move_version(connection, run, version, now)
     _lower_flags(connection, run, now)
-    for stage_run in stage_runs.of_run(connection, run.number).values():
-        if stage_run.state in (StageState.FAILED, StageState.CANCELLED) and stage_run.started_at:
-            _refuse_incomplete(connection, run, stage_run)
-            retry_stage(connection, stage_run, now)
-        elif stage_run.state == StageState.FAILED:
-            stage_runs.start_over(connection, stage_run, now)  # failed in the queue: judged anew
+    _retry_failed(connection, run, now)
     lifecycle.settle(connection, runs.get(connection, run.number), now)
     return runs.get(connection, run.number)
+
+
+def _retry_failed(connection: Connection, run: Run, now: datetime) -> None:
+    rows = stage_runs.of_run(connection, run.number)
+    stopped = (StageState.FAILED, StageState.CANCELLED)
+    failed = {stage: row for stage, row in rows.items() if row.state in stopped}
+    later = below(dags.graph_of(connection, run.version), failed)
+    for stage, row in failed.items():
+        if row.started_at is None:
+            if row.state == StageState.FAILED:
+                stage_runs.start_over(connection, row, now)  # failed in the queue: judged anew
+            continue
+        _refuse_incomplete(connection, run, row)
+        # What is owed is applied before a rule may end the stage without running (rule 3).
+        if stage in later and epochs.owed_epoch(connection, row.id) is None:
+            wait_again(connection, row, now)
+        else:
+            retry_stage(connection, row, now)
+
+
+def wait_again(connection: Connection, stage_run: StageRun, now: datetime) -> None:
+    """Put an ended stage back to be judged; if it runs, it goes on from its last decided epoch."""
+    fresh = {"tries": 0, "losses": 0, "stop_as": None, "error": None, "started_at": None, "ended_at": None}
+    move_stage(connection, stage_run.run, stage_run.id, stage_run.state, StageState.NONE, now=now, **fresh)
 
 
 def retry_stage(connection: Connection, stage_run: StageRun, now: datetime) -> None:
@@ -205,7 +226,7 @@ def _refuse_misfit(connection: Connection, run: Run, version: DagVersion) -> Non
     found += [
         f"stage {row.stage}, which has run, joins other nodes now"
         for row in rows
-        if row.started_at is not None and frozenset(row.nodes) not in joined
+        if (row.started_at is not None or begun.issuperset(row.nodes)) and frozenset(row.nodes) not in joined
     ]
     if found:
         listed = "\n  ".join(found)

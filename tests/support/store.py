@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -45,13 +45,19 @@ def url_of(folder: Path) -> str:
     return f"sqlite:///{folder / 'home' / 'fustgo.db'}"
 
 
-def graph(edges: Mapping[str, Iterable[str]], **settings: Any) -> StageGraph:
-    """A stage graph from stage -> upstreams, in topological order; each stage holds one node of its name."""
+def graph(
+    edges: Mapping[str, Iterable[str]], rules: Mapping[str, str] | None = None, **settings: Any
+) -> StageGraph:
+    """A stage graph from stage -> upstreams, in topological order; each stage holds one node of its name.
+
+    `rules` are the trigger rules of those that have another than `all_success`.
+    """
     up = {stage: tuple(above) for stage, above in edges.items()}
     down = {stage: tuple(other for other, above in up.items() if stage in above) for stage in up}
-    return StageGraph(
-        {stage: Stage(stage, (stage,), up[stage], down[stage], **settings) for stage in up}, tuple(up)
-    )
+    stages = {stage: Stage(stage, (stage,), up[stage], down[stage], **settings) for stage in up}
+    for stage, rule in (rules or {}).items():
+        stages[stage] = replace(stages[stage], rule=rule)
+    return StageGraph(stages, tuple(up))
 
 
 def document(stages: StageGraph, **changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from orchestrator.dag.arguments import TRIGGER_RULES
 from orchestrator.dag.stages import StageGraph
 from orchestrator.errors import RefusedError, StoreError, UsageError
 from orchestrator.runs.advance import result, waiting_of
@@ -156,11 +157,46 @@ def test_a_crash_inside_the_finishing_transaction_leaves_the_attempt_running(
     command.finish(attempt)
 
 
+RULES = {
+    "any": "one_success",
+    "done": "all_done",
+    "fix": "one_failed",
+    "none": "all_failed",
+    "first": "always",
+}
+
+
+def test_stages_with_other_rules_start_when_these_are_certain_and_once(command: Command) -> None:
+    below = ("any", "done", "fix", "none")
+    stages = graph({"a": "", "b": "", **dict.fromkeys(below, "ab"), "first": "b", "end": ["first"]}, RULES)
+    run = command.start(stages)
+    states = command.states(run.number)
+    assert [stage for stage, state in states.items() if state == "queued"] == ["a", "b", "first"]
+    command.finish(command.must_claim("a").attempt)
+    states = command.states(run.number)
+    assert (states["any"], states["none"], states["done"]) == ("queued", "skipped", "none")
+    assert command.run_to_end({"b": Outcome.FAILED}) == ["b", "first", "any", "done", "fix", "end"]
+    ends = dict.fromkeys(stages.stages, "success") | {"b": "failed", "none": "skipped"}
+    assert command.states(run.number) == ends
+    assert command.run(run.number).state == RunState.SUCCESS
+
+
+def test_a_run_ends_by_its_leaves_even_where_these_ended_before_their_upstreams(
+    command: Command, clock: ManualClock
+) -> None:
+    command.start(graph({"a": "", "b": "a"}, {"b": "always"}, retries=1, retry_delay=60.0))
+    command.finish(command.must_claim("a").attempt, Outcome.FAILED)
+    assert command.finish(command.must_claim("b").attempt).run == RunState.RUNNING
+    clock.forward(60)
+    assert command.finish(command.must_claim("a").attempt, Outcome.FAILED).run == RunState.SUCCESS
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> StageGraph:
     names = "abcdef"[: draw(st.integers(1, 6))]
     return graph(
         {name: draw(st.sets(st.sampled_from(names[:i]))) if i else () for i, name in enumerate(names)},
+        {name: draw(st.sampled_from(TRIGGER_RULES)) for name in names},
         retries=draw(st.integers(0, 1)),
         retry_delay=0.0,
     )

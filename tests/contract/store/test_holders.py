@@ -11,7 +11,7 @@ from sqlalchemy import text
 from orchestrator.runs.states import Outcome, RunState
 from orchestrator.store import holders, processes, verbs, workers
 from orchestrator.store.database import Database
-from tests.support.store import START, Command, ManualClock, graph
+from tests.support.store import START, Command, ManualClock, graph, resume
 
 CHAIN = graph({"a": "", "b": "a", "x": ""})
 
@@ -34,6 +34,23 @@ def test_a_killed_commands_run_ends_failed_and_nothing_is_inserted(
         rows = connection.execute(text("SELECT outcome FROM attempts ORDER BY id")).scalars().all()
     assert rows == ["lost", "cancelled"]
     assert release(database) == []
+
+
+def test_what_its_rule_would_let_run_after_a_failure_ends_with_the_killed_command_and_runs_after_a_resume(
+    killed: Command, command: Command, database: Database
+) -> None:
+    rules = {"tidy": "all_done", "report": "all_failed"}
+    run = killed.start(graph({"a": "", "tidy": "a", "report": ["tidy"]}, rules))
+    killed.must_claim("a")
+    assert release(database) == [run.number]
+    assert set(killed.states(run.number).values()) == {"failed"}
+    assert killed.run(run.number).state == RunState.FAILED
+    assert killed.stages(run.number)["report"].error == {"message": "the command was killed"}
+    assert release(database) == []
+    resume(database, run, command)
+    assert command.states(run.number) == {"a": "queued", "tidy": "none", "report": "none"}
+    assert command.run_to_end() == ["a", "tidy"]
+    assert command.states(run.number) == {"a": "success", "tidy": "success", "report": "skipped"}
 
 
 def test_what_a_killed_command_owed_stays_owed(killed: Command, database: Database) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from orchestrator.errors import RefusedError
 from orchestrator.runs.states import Outcome, RunState, StageState, StopAs
-from orchestrator.store import stage_runs, steps, verbs, views
+from orchestrator.store import checks, stage_runs, steps, verbs, views
 from orchestrator.store.database import Database
 from tests.support.store import START, Command, clear, graph, resume
 
@@ -26,6 +26,57 @@ def test_resuming_retries_what_failed_and_judges_what_never_ran_anew(
     assert command.stages(run.number)["d"].waiting == 1
     assert command.run_to_end() == ["b", "d"]
     assert command.run(run.number).state == RunState.SUCCESS
+
+
+def test_a_resume_leaves_what_ran_and_judges_the_rules_of_all_others_anew(
+    killed: Command, command: Command, database: Database
+) -> None:
+    rules = {"tidy": "all_done", "fix": "one_failed", "fine": "none_failed", "bad": "all_success"}
+    run = killed.start(graph({"a": "", "tidy": "a", "fix": "a", "fine": "a", "bad": ["tidy"]}, rules))
+    killed.run_to_end({"a": Outcome.FAILED, "bad": Outcome.FAILED})
+    ends = {"a": "failed", "tidy": "success", "fix": "success", "fine": "upstream_failed", "bad": "failed"}
+    assert killed.states(run.number) == ends
+    resume(database, run, command)
+    with database.transaction() as connection:
+        assert checks.check_runs(connection, START) == []
+    assert command.run_to_end() == ["a", "bad", "fine"]
+    assert command.states(run.number) == dict.fromkeys(ends, "success")
+
+
+def test_a_failed_stage_that_follows_another_waits_for_it_and_goes_on_from_its_last_epoch(
+    killed: Command, command: Command, database: Database
+) -> None:
+    rules = {"tidy": "all_done", "fix": "one_failed", "begin": "always"}
+    run = killed.start(graph({"a": "", "b": "a", "tidy": "b", "fix": "b", "begin": "b"}, rules))
+    while (claimed := killed.claim()) is not None:
+        if claimed.stage_run.stage == "tidy":
+            killed.whole_epoch(claimed.attempt, 1)
+        killed.finish(claimed.attempt, Outcome.FAILED)
+    assert killed.states(run.number)["b"] == "upstream_failed"
+    resume(database, run, command)
+    states = {"a": "queued", "b": "none", "tidy": "none", "fix": "none", "begin": "queued"}
+    assert command.states(run.number) == states
+    with database.transaction() as connection:
+        assert checks.check_runs(connection, START) == []
+    done = []
+    while (claimed := command.claim()) is not None:
+        done.append(claimed.stage_run.stage)
+        if done[-1] == "tidy":
+            assert steps.opened(database, claimed.attempt).highest == 1
+        command.finish(claimed.attempt)
+    assert done == ["a", "begin", "b", "tidy"]
+    assert command.states(run.number)["fix"] == "skipped"
+    assert command.run(run.number).state == RunState.SUCCESS
+
+
+def test_a_failed_stage_that_owes_an_epoch_applies_it_before_its_rule_is_asked(
+    killed: Command, command: Command, database: Database
+) -> None:
+    run = killed.start(graph({"a": "", "fix": "a"}, {"fix": "one_failed"}))
+    killed.finish(killed.must_claim("a").attempt, Outcome.FAILED)
+    killed.epoch(killed.must_claim("fix").attempt, 1)
+    resume(database, run, command)
+    assert command.states(run.number) == {"a": "queued", "fix": "queued"}
 
 
 def test_resuming_a_killed_run_goes_on_from_its_last_decided_epoch(

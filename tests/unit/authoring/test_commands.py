@@ -27,6 +27,31 @@ def test_show_prints_header_nodes_edges_and_stages(capsys: pytest.CaptureFixture
     assert "  critical path  people > again" in lines
 
 
+def test_a_rule_other_than_the_usual_one_is_shown_beside_what_its_stage_comes_after(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "tidy.yaml"
+    file.write_text(
+        "nodes:\n"
+        "  - {id: a, type: generate, config: {rows: 1}}\n"
+        "  - {id: b, type: discard, from: a}\n"
+        "  - {id: c, type: generate, config: {rows: 1}, after: [b], trigger_rule: all_done}\n"
+        "  - {id: d, type: discard, from: c}\n"
+        "  - {id: e, type: generate, config: {rows: 1}, after: [d], trigger_rule: all_success}\n"
+        "  - {id: f, type: discard, from: e}\n"
+    )
+    assert main(["dags", "show", str(file)]) == 0
+    shown = [line.split() for line in capsys.readouterr().out.splitlines() if "0  default" in line]
+    assert [line[:5] for line in shown] == [
+        ["a", "a,", "b", "-", "0"],
+        ["c", "c,", "d", "a", "(all_done)"],
+        ["e", "e,", "f", "c", "0"],
+    ]
+    assert main(["plan", str(file)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("stage ")]
+    assert lines == ["stage a", "stage c, after a (all_done)", "stage e, after c"]
+
+
 def test_show_yaml_prints_the_full_form(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["dags", "show", "--yaml", str(PIPELINES / "linear.py")]) == 0
     printed = tmp_path / "printed.yaml"

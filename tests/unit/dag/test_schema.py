@@ -53,6 +53,8 @@ def test_an_action_is_not_valid_yet() -> None:
         ("start_date", "2026-01-01", []),
         ("id", "a.b", ["id"]),
         ("retries", -1, ["retries"]),
+        ("trigger_rule", "all_done_min_one_success", []),
+        ("trigger_rule", "all_don", ["trigger_rule"]),
         ("retries", "many", ["retries"]),
         ("retry_delay", "5m", []),
         ("default_args", {"retrie": 1}, ["default_args"]),

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import permutations, product
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.dag.arguments import TRIGGER_RULES
 from orchestrator.dag.stages import StageGraph
 from orchestrator.runs.advance import (
     EndRun,
     EndStage,
     QueueStage,
     ResetStage,
+    Step,
     advance,
     candidates_after,
     rejudge,
@@ -22,7 +24,9 @@ from orchestrator.runs.advance import (
     waiting_of,
 )
 from orchestrator.runs.states import STAGE_ENDS, RunState, StageState
+from orchestrator.runs.trigger_rules import Verdict
 from tests.support.store import graph
+from tests.unit.runs.rule_model import EARLY, expected, verdict
 
 NONE, QUEUED, RUNNING = StageState.NONE, StageState.QUEUED, StageState.RUNNING
 SUCCESS, FAILED, SKIPPED = StageState.SUCCESS, StageState.FAILED, StageState.SKIPPED
@@ -33,61 +37,163 @@ DIAMOND = graph({"a": "", "b": "a", "c": "a", "d": "bc"})
 
 
 @st.composite
-def graphs(draw: st.DrawFn) -> StageGraph:
+def graphs(draw: st.DrawFn, rules: tuple[str, ...] = TRIGGER_RULES) -> StageGraph:
     names = "abcdefg"[: draw(st.integers(1, 7))]
     return graph(
-        {name: draw(st.sets(st.sampled_from(names[:i]))) if i else () for i, name in enumerate(names)}
+        {name: draw(st.sets(st.sampled_from(names[:i]))) if i else () for i, name in enumerate(names)},
+        {name: draw(st.sampled_from(rules)) for name in names},
     )
 
 
-def play(stages: StageGraph, ends: dict[str, StageState], pick: Iterator[int]) -> dict[str, StageState]:
+def begin(stages: StageGraph) -> dict[str, StageState]:
+    """The states of a run that has just been promoted."""
+    none = dict.fromkeys(stages.stages, NONE)
+    return followed(stages, none, advance(stages, none, list(stages.stages)))
+
+
+def ended(
+    stages: StageGraph, states: Mapping[str, StageState], stage: str, end: StageState
+) -> dict[str, StageState]:
+    """The states after a queued stage has run and ended so."""
+    now = {**states, stage: end}
+    waiting = {name: waiting_of(stages, now, name) for name in now}
+    return followed(stages, now, advance(stages, now, candidates_after(stages, stage, end, waiting)))
+
+
+def followed(
+    stages: StageGraph, states: Mapping[str, StageState], steps: Iterable[Step]
+) -> dict[str, StageState]:
+    """The states after these steps; asserts what holds of every step and every standing of a run."""
+    now, ends = dict(states), []
+    for step in steps:
+        match step:
+            case EndRun(state):
+                ends.append(state)
+                continue
+            case QueueStage(stage):
+                new = QUEUED
+            case EndStage(stage, new):
+                pass
+        assert now[stage] == NONE, f"{stage} is decided once"
+        assert decidable(stages, now, stage), f"{stage} is decided too early"
+        now[stage] = new
+    left = [stage for stage, state in now.items() if state == NONE and decidable(stages, now, stage)]
+    assert left == [], "what can be decided is not left waiting"
+    is_open = any(state not in STAGE_ENDS for state in now.values())
+    assert ends == ([] if is_open else [result(stages, now)])
+    return now
+
+
+def decidable(stages: StageGraph, states: Mapping[str, StageState], stage: str) -> bool:
+    """Whether a stage may leave `none`: all above it have ended, or one so that its rule is certain."""
+    above, rule = [states[up] for up in stages[stage].up], stages[stage].rule
+    return rule == "always" or all(up in STAGE_ENDS for up in above) or any(up in EARLY[rule] for up in above)
+
+
+def play(stages: StageGraph, ends: Mapping[str, StageState], pick: Iterator[int]) -> dict[str, StageState]:
     """A whole run: of what is queued, `pick` says which ends next, `ends` how."""
-    states = dict.fromkeys(stages.stages, NONE)
-    steps = advance(stages, states, list(stages.stages))
-    while True:
-        for step in steps:
-            if isinstance(step, QueueStage):
-                states[step.stage] = QUEUED
-            elif isinstance(step, EndStage):
-                states[step.stage] = step.state
-        open_stages = [stage for stage, state in states.items() if state == QUEUED]
-        assert any(isinstance(step, EndRun) for step in steps) == (not open_stages)
-        if not open_stages:
-            return states
-        stage = open_stages[next(pick) % len(open_stages)]
-        states[stage] = ends.get(stage, SUCCESS)
-        waiting = {name: waiting_of(stages, states, name) for name in states}
-        steps = advance(stages, states, candidates_after(stages, stage, states[stage], waiting))
-
-
-def expected(stages: StageGraph, ends: dict[str, StageState]) -> dict[str, StageState]:
-    """What `all_success` means, said directly: in topological order, from the upstreams' ends."""
-    states: dict[str, StageState] = {}
-    for stage in stages:
-        above = [states[up] for up in stage.up]
-        if any(state in (FAILED, CANCELLED, UPSTREAM_FAILED) for state in above):
-            states[stage.id] = UPSTREAM_FAILED
-        elif any(state == SKIPPED for state in above):
-            states[stage.id] = SKIPPED
-        else:
-            states[stage.id] = ends.get(stage.id, SUCCESS)
+    states = begin(stages)
+    while queued := [stage for stage, state in states.items() if state == QUEUED]:
+        stage = queued[next(pick) % len(queued)]
+        states = ended(stages, states, stage, ends.get(stage, SUCCESS))
     return states
+
+
+def every_end(stages: StageGraph, ends: Mapping[str, StageState]) -> list[dict[str, StageState]]:
+    """The states in which a run can end, over every order in which its stages can."""
+    found: list[dict[str, StageState]] = []
+    seen: set[tuple[StageState, ...]] = set()
+    ways = [begin(stages)]
+    while ways:
+        states = ways.pop()
+        if tuple(states.values()) in seen:
+            continue
+        seen.add(tuple(states.values()))
+        queued = [stage for stage, state in states.items() if state == QUEUED]
+        ways += [ended(stages, states, stage, ends[stage]) for stage in queued]
+        found += [] if queued else [states]
+    return found
+
+
+def that_ran(stages: StageGraph, states: Mapping[str, StageState]) -> set[str]:
+    """The stages of an ended run whose rule let them run."""
+    return {
+        stage.id for stage in stages if verdict(stage.rule, [states[up] for up in stage.up]) == Verdict.RUN
+    }
 
 
 @given(graphs(), st.data())
 def test_the_ends_of_a_run_depend_on_how_stages_end_and_not_on_their_order(
     stages: StageGraph, data: st.DataObject
 ) -> None:
+    """Whatever the rules: a rule that decides early moves when a stage starts, never how any ends."""
     ends = {stage.id: data.draw(st.sampled_from([SUCCESS, FAILED, SKIPPED, CANCELLED])) for stage in stages}
     picks = data.draw(st.lists(st.integers(0, 6), min_size=7, max_size=7))
     assert play(stages, ends, iter(picks)) == expected(stages, ends)
 
 
+def with_every_rule(edges: Mapping[str, str]) -> Iterator[StageGraph]:
+    """The graph with every rule on each stage that has upstreams."""
+    joining = [stage for stage, above in edges.items() if above]
+    for rules in product(TRIGGER_RULES, repeat=len(joining)):
+        yield graph(edges, dict(zip(joining, rules, strict=True)))
+
+
+def test_every_order_of_every_graph_of_three_stages_gives_the_same_ends() -> None:
+    for b, c in product(["", "a"], ["", "a", "b", "ab"]):
+        for stages in with_every_rule({"a": "", "b": b, "c": c}):
+            for kinds in product([SUCCESS, FAILED, SKIPPED], repeat=3):
+                ends = dict(zip("abc", kinds, strict=True))
+                assert every_end(stages, ends) == [expected(stages, ends)], (stages, ends)
+
+
+@pytest.mark.parametrize(
+    "edges",
+    [{"a": "", "b": "", "c": "", "d": "abc"}, {"a": "", "b": "", "c": "ab", "d": "c"}],
+    ids=["fan-in", "fan-in and one more"],
+)
+def test_every_order_of_a_fan_in_gives_the_same_ends(edges: dict[str, str]) -> None:
+    for stages in with_every_rule(edges):
+        for kinds in product([SUCCESS, FAILED, SKIPPED, CANCELLED], repeat=4):
+            ends = dict(zip("abcd", kinds, strict=True))
+            assert every_end(stages, ends) == [expected(stages, ends)], (stages, ends)
+
+
 def test_every_order_of_a_diamond_gives_the_same_ends() -> None:
-    for kinds in product([SUCCESS, FAILED, SKIPPED], repeat=4):
-        ends = dict(zip("abcd", kinds, strict=True))
-        for order in permutations(range(4)):
-            assert play(DIAMOND, ends, iter(order)) == expected(DIAMOND, ends)
+    for stages in with_every_rule({"a": "", "b": "a", "c": "a", "d": "bc"}):
+        for kinds in product([SUCCESS, FAILED], repeat=3):
+            ends = dict(zip("abc", kinds, strict=True)) | {"d": SUCCESS}
+            assert every_end(stages, ends) == [expected(stages, ends)], (stages, ends)
+
+
+@pytest.mark.parametrize(
+    ("rule", "end", "becomes"),
+    [
+        ("one_success", SUCCESS, QUEUED),
+        ("one_failed", FAILED, QUEUED),
+        ("one_done", CANCELLED, QUEUED),
+        ("none_skipped", SKIPPED, SKIPPED),
+        ("all_failed", SUCCESS, SKIPPED),
+        ("none_failed", FAILED, UPSTREAM_FAILED),
+        ("all_done", SUCCESS, NONE),
+    ],
+)
+def test_a_rule_that_is_certain_does_not_wait_for_the_others_and_decides_once(
+    rule: str, end: StageState, becomes: StageState
+) -> None:
+    stages = graph({"a": "", "b": "", "c": "ab"}, {"c": rule})
+    states = ended(stages, begin(stages), "a", end)
+    assert states == {"a": end, "b": QUEUED, "c": becomes}
+    if becomes != NONE:
+        assert ended(stages, states, "b", end)["c"] == becomes
+
+
+def test_a_stage_that_runs_always_begins_with_the_run_and_may_end_before_those_above_it() -> None:
+    stages = graph({"a": "", "b": "a"}, {"b": "always"})
+    states = ended(stages, begin(stages), "b", SUCCESS)
+    assert states == {"a": QUEUED, "b": SUCCESS}
+    assert ended(stages, states, "a", FAILED) == {"a": FAILED, "b": SUCCESS}
+    assert result(stages, {"a": FAILED, "b": SUCCESS}) == RunState.SUCCESS
 
 
 def test_a_failure_is_told_to_those_below_while_another_upstream_still_runs() -> None:
@@ -151,30 +257,62 @@ def test_after_a_verb_a_stage_that_was_queued_for_a_reason_that_is_gone_goes_bac
 def test_a_settled_run_is_not_touched_by_another_judgement(stages: StageGraph, data: st.DataObject) -> None:
     ends = {stage.id: data.draw(st.sampled_from([SUCCESS, FAILED, SKIPPED])) for stage in stages}
     states = play(stages, ends, iter([0] * 7))
-    ran = {stage for stage, state in states.items() if state in (SUCCESS, FAILED)}
-    ran |= {stage for stage, end in ends.items() if end == SKIPPED and states[stage] == SKIPPED}
-    steps = rejudge(stages, states, ran)
-    assert steps == [EndRun(result(stages, states))]
-    assert all(state in STAGE_ENDS for state in states.values())
+    assert rejudge(stages, states, that_ran(stages, states)) == [EndRun(result(stages, states))]
 
 
-@given(graphs(), st.data())
+def test_after_a_verb_what_waits_in_the_queue_stays_there_only_while_its_rule_says_so() -> None:
+    stages = graph({"a": "", "b": "", "c": "ab"}, {"c": "one_failed"})
+    states = {"a": FAILED, "b": FAILED, "c": QUEUED}
+    assert rejudge(stages, {**states, "a": QUEUED}, {"a", "b"}) == []
+    assert rejudge(stages, {"a": QUEUED, "b": QUEUED, "c": QUEUED}, {"a", "b"}) == [ResetStage("c")]
+
+
+def test_after_a_verb_a_stage_that_had_been_skipped_runs_where_its_rule_says_so_now() -> None:
+    stages = graph({"a": "", "b": "a", "c": "b"}, {"b": "one_failed", "c": "all_skipped"})
+    states = {"a": FAILED, "b": SKIPPED, "c": QUEUED}
+    assert rejudge(stages, states, {"a"}) == [ResetStage("b"), QueueStage("b"), ResetStage("c")]
+
+
+def retry(stages: StageGraph, states: dict[str, StageState]) -> dict[str, StageState]:
+    """Retry what failed, and run all that may run then; everything ends well this time."""
+    ran = that_ran(stages, states)
+    now = {stage: QUEUED if state == FAILED else state for stage, state in states.items()}
+    while True:
+        for step in rejudge(stages, now, ran):
+            match step:
+                case EndRun(state):
+                    assert state == result(stages, now)
+                    return now
+                case QueueStage(stage):
+                    now[stage] = QUEUED
+                case EndStage(stage, end):
+                    now[stage] = end
+                case ResetStage(stage):
+                    now[stage] = NONE
+        stage = next(stage for stage, state in now.items() if state == QUEUED)
+        now[stage] = SUCCESS
+        ran.add(stage)
+
+
+@given(graphs(("all_success",)), st.data())
 def test_retrying_what_failed_leads_to_the_same_ends_as_a_run_that_never_failed(
     stages: StageGraph, data: st.DataObject
 ) -> None:
     ends = {stage.id: data.draw(st.sampled_from([SUCCESS, FAILED])) for stage in stages}
-    states = play(stages, ends, iter([0] * 7))
-    ran = {stage for stage, state in states.items() if state in (SUCCESS, FAILED)}
-    states = {stage: SUCCESS if state == FAILED else state for stage, state in states.items()}
-    while True:
-        steps = rejudge(stages, states, ran)
-        for step in steps:
-            if isinstance(step, EndRun):
-                assert all(state == SUCCESS for state in states.values())
-                assert step.state == RunState.SUCCESS
-                return
-            if isinstance(step, QueueStage):
-                states[step.stage] = SUCCESS
-                ran.add(step.stage)
-            else:
-                states[step.stage] = step.state if isinstance(step, EndStage) else NONE
+    assert set(retry(stages, play(stages, ends, iter([0] * 7))).values()) == {SUCCESS}
+
+
+@given(graphs(), st.data())
+def test_retrying_leaves_what_ran_and_gives_all_others_what_their_rules_say_in_the_end(
+    stages: StageGraph, data: st.DataObject
+) -> None:
+    ends = {stage.id: data.draw(st.sampled_from([SUCCESS, FAILED])) for stage in stages}
+    before = play(stages, ends, iter([0] * 7))
+    after = retry(stages, before)
+    for stage in stages:
+        if stage.id in that_ran(stages, before):
+            assert after[stage.id] == SUCCESS
+        else:
+            found = verdict(stage.rule, [after[up] for up in stage.up])
+            assert (found == Verdict.RUN) == (after[stage.id] == SUCCESS)
+            assert (found == Verdict.SKIP) == (after[stage.id] == SKIPPED)

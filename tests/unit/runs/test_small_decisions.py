@@ -1,9 +1,8 @@
-"""States, rules, waits, the choice of a claim, and versions: the small pure decisions."""
+"""States, waits, the choice of a claim, and versions: the small pure decisions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
 import pytest
 from hypothesis import given
@@ -15,8 +14,7 @@ from orchestrator.runs.checkpoint import Checkpoint, Decision
 from orchestrator.runs.choose import choose
 from orchestrator.runs.compatible import differences
 from orchestrator.runs.retry import LONGEST_DELAY, delay, losses_left, tries_left
-from orchestrator.runs.states import STAGE_ENDS, AttemptState, EpochState, RunState, StageState, may_follow
-from orchestrator.runs.trigger_rules import Counts, Verdict, certain_early, judge
+from orchestrator.runs.states import AttemptState, EpochState, RunState, StageState, may_follow
 
 
 @pytest.mark.parametrize(
@@ -48,37 +46,6 @@ def test_a_stage_runs_only_out_of_the_queue() -> None:
 def test_states_of_different_things_are_not_compared() -> None:
     with pytest.raises(TypeError):
         may_follow(RunState.QUEUED, StageState.RUNNING)
-
-
-def test_all_success_by_every_small_count() -> None:
-    for success, skipped, failed, upstream_failed, still_open in product(range(3), repeat=5):
-        verdict = judge("all_success", Counts(success, skipped, failed, upstream_failed, still_open))
-        if failed + upstream_failed:
-            assert verdict == Verdict.UPSTREAM_FAILED
-        elif still_open:
-            assert verdict == Verdict.WAIT
-        elif skipped:
-            assert verdict == Verdict.SKIP
-        else:
-            assert verdict == Verdict.RUN
-
-
-def test_removed_upstreams_are_not_counted_and_cancelled_ones_count_as_failed() -> None:
-    counts = Counts.of([StageState.REMOVED, StageState.CANCELLED, StageState.QUEUED, StageState.NONE])
-    assert counts == Counts(failed=1, open=2)
-
-
-@given(st.lists(st.sampled_from(list(StageState))), st.sampled_from(sorted(STAGE_ENDS)))
-def test_certain_early_means_that_no_other_end_changes_the_verdict(
-    others: list[StageState], end: StageState
-) -> None:
-    if certain_early("all_success", end):
-        assert judge("all_success", Counts.of([*others, end])) == Verdict.UPSTREAM_FAILED
-
-
-def test_an_unknown_rule_is_no_silent_default() -> None:
-    with pytest.raises(KeyError):
-        judge("one_failed", Counts())
 
 
 def test_waits_are_constant_or_double_up_to_a_cap() -> None:
