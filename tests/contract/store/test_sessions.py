@@ -1,4 +1,4 @@
-"""Sessions of PostgreSQL that stand still, are cut, or wait too long: one clear error, nothing is kept."""
+"""Sessions of PostgreSQL that stand still, are cut or wait too long: a clear error, nothing is kept."""
 
 from __future__ import annotations
 
