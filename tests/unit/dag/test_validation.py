@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 
 from operators.transforms.mapping import Mapping as RealMapping
-from orchestrator.dag.arguments import TRIGGER_RULES
 from orchestrator.dag.discovery import load_file
 from orchestrator.dag.graph import compile_stages
 from orchestrator.dag.marks import Marks
@@ -298,29 +297,6 @@ def test_a_stored_definition_is_checked_by_the_same_rules(tmp_path: Path) -> Non
     ]
     with pytest.raises(Problems):
         found.or_raise()
-
-
-@pytest.mark.parametrize("rule", TRIGGER_RULES)
-def test_every_trigger_rule_belongs_to_the_stage_of_its_node(tmp_path: Path, rule: str) -> None:
-    """Whichever node names it; what the DAG says counts where none does."""
-    text = nodes(
-        IN,
-        out("o", "in"),
-        "{id: more, type: csv, kind: input, config: {path: c}, after: o}",
-        out("p", "more", f", trigger_rule: {rule}"),
-        "{id: last, type: csv, kind: input, config: {path: d}, after: p}",
-        out("q", "last"),
-        head="trigger_rule: none_skipped\n",
-    )
-    found = checked(tmp_path, text)
-    assert found.problems == []
-    stages = compile_stages(load(tmp_path, text).dag)
-    assert [stage.rule for stage in stages] == ["none_skipped", rule, "none_skipped"]
-
-
-def test_a_misspelt_trigger_rule_is_told_the_nearest(tmp_path: Path) -> None:
-    [problem] = checked(tmp_path, nodes(IN, out("o", "in", ", trigger_rule: one_succes"))).problems
-    assert problem.hint == "did you mean 'one_success'?"
 
 
 def test_the_dag_of_a_broken_file_does_not_hide_its_other_problems(tmp_path: Path) -> None:
