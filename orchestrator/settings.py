@@ -256,7 +256,7 @@ def _from_file(path: Path, problems: list[Problem]) -> dict[str, _Entry]:
     text = _read(path)
     places: _Places = {}
     if path.suffix == ".toml":
-        document = _toml_document(text, str(path), places, problems)
+        document = _toml_document(text, str(path), places)
     elif path.suffix in {".yaml", ".yml"}:
         document = _yaml_document(text, str(path), places, problems)
     else:
@@ -341,7 +341,7 @@ def _yaml_document(text: str, file: str, places: _Places, problems: list[Problem
     return {}
 
 
-def _toml_document(text: str, file: str, places: _Places, problems: list[Problem]) -> dict[str, Any]:
+def _toml_document(text: str, file: str, places: _Places) -> dict[str, Any]:
     """The document; Python's reader keeps no places, so the lines of keys are looked up in the text."""
     import tomllib
 

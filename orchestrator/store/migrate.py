@@ -6,7 +6,6 @@ the metadata at once; a test proves that the migrations lead to the same.
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, text
@@ -30,7 +29,7 @@ def revision_of(connection: Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-def to_head(connection: Connection, place: str, now: datetime) -> None:
+def to_head(connection: Connection, place: str) -> None:
     """Bring the schema to `HEAD` inside the caller's transaction, or raise StoreError."""
     revision = revision_of(connection)
     if revision == HEAD:

@@ -112,7 +112,7 @@ class PostgresqlDatabase(Database):
             if revision != HEAD:
                 with between(connection, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"):
                     take_schema_lock(connection)
-                    migrate.to_head(connection, self.place, self.clock.now())
+                    migrate.to_head(connection, self.place)
 
     def health(self) -> Health:
         with self._explained(), self._engine.connect() as connection:

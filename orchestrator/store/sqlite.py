@@ -89,7 +89,7 @@ class SqliteDatabase(Database):
                 with self._writers.turn():
                     self._set_journal(connection)  # before the transaction: it cannot change inside one
                     with between(connection, "BEGIN IMMEDIATE"):
-                        migrate.to_head(connection, self.place, self.clock.now())
+                        migrate.to_head(connection, self.place)
             elif self._journal(connection) != self.wanted_journal:
                 with self._writers.turn():
                     self._set_journal(connection)

@@ -53,8 +53,3 @@ def life(worker: Worker) -> Life:
         return Life.UNKNOWN
     alive = processes.start_time(worker.pid) == worker.start_time
     return Life.ALIVE if alive else Life.DEAD
-
-
-def worker_alive(worker: Worker) -> bool:
-    """Whether a worker is not known to be dead."""
-    return life(worker) != Life.DEAD

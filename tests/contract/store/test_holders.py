@@ -102,7 +102,7 @@ def test_a_worker_that_said_good_bye_is_dead_and_one_elsewhere_is_not_judged(
 ) -> None:
     with database.transaction() as connection:
         worker = workers.get(connection, command.worker)
-        assert workers.worker_alive(worker)
+        assert workers.life(worker) == workers.Life.ALIVE
         worker.host = "elsewhere"
         assert workers.life(worker) == workers.Life.UNKNOWN
         workers.end_worker(connection, command.worker, START)
