@@ -185,8 +185,8 @@ def test_a_deadlock_is_run_again_and_counted(database: Database, aside: Any) -> 
     there = aside(lock_two(database, "other", "default", lambda: meet("there")))
     lock_two(database, "default", "other", lambda: meet("here"))()
     there.result()
-    assert database.retried == 1
-    assert sorted(rounds.values()) == [1, 2]
+    # Mostly one of them gives way once; on a busy machine both may, or the same one again.
+    assert database.retried == sum(rounds.values()) - 2 >= 1
 
 
 def test_a_deadlock_outside_of_what_can_be_run_again_is_told(database: Database) -> None:
