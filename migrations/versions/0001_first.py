@@ -42,6 +42,7 @@ def upgrade() -> None:
         sa.Column("dag_id", sa.String(), nullable=False),
         sa.Column("version", _WHOLE, nullable=True),
         sa.Column("file", sa.String(), nullable=True),
+        sa.Column("bundle_version", sa.String(), nullable=True),
         sa.Column("paused", sa.Boolean(), nullable=False),
         sa.Column("max_active_runs", _WHOLE, nullable=False),
         sa.Column("max_active_tasks", _WHOLE, nullable=False),
@@ -80,6 +81,7 @@ def upgrade() -> None:
         sa.Column("pid", _WHOLE, nullable=False),
         sa.Column("start_time", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("draining", sa.Boolean(), nullable=False),
         sa.Column("labels", sa.JSON(), nullable=False),
         sa.Column("slots", _WHOLE, nullable=False),
         sa.Column("beat", _WHOLE, nullable=False),
@@ -112,7 +114,6 @@ def upgrade() -> None:
         sa.Column("hash", sa.String(), nullable=False),
         sa.Column("document", sa.JSON(), nullable=False),
         sa.Column("stages", sa.JSON(), nullable=False),
-        sa.Column("bundle_version", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["dag"], ["dags.id"], name=op.f("fk_dag_versions_dag"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dag_versions")),
@@ -151,7 +152,9 @@ def upgrade() -> None:
         sa.Column("uid", sa.String(), nullable=False),
         sa.Column("dag", _WHOLE, nullable=False),
         sa.Column("version", _WHOLE, nullable=False),
+        sa.Column("bundle_version", sa.String(), nullable=True),
         sa.Column("run_id", sa.String(), nullable=False),
+        sa.Column("trigger_key", sa.String(), nullable=True),
         sa.Column("run_type", sa.String(), nullable=False),
         sa.Column("lane", sa.String(), nullable=False),
         sa.Column("backfill", _WHOLE, nullable=True),
@@ -166,6 +169,7 @@ def upgrade() -> None:
         sa.Column("held_by", _WHOLE, nullable=True),
         sa.Column("project", sa.String(), nullable=False),
         sa.Column("file", sa.String(), nullable=True),
+        sa.Column("note", sa.String(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
@@ -196,6 +200,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("run_type IN ('scheduled', 'backfill')"),
     )
     op.create_index("ix_runs_dag_run_id", "runs", ["dag", "run_id"], unique=True)
+    op.create_index(
+        "ix_runs_trigger_key",
+        "runs",
+        ["dag", "trigger_key"],
+        unique=True,
+        sqlite_where=sa.text("trigger_key IS NOT NULL"),
+        postgresql_where=sa.text("trigger_key IS NOT NULL"),
+    )
     op.create_index(op.f("ix_runs_held_by"), "runs", ["held_by"], unique=False)
     op.create_index(
         "ix_runs_open",
@@ -267,6 +279,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_stage_runs")),
     )
     op.create_index("ix_stage_runs_run", "stage_runs", ["run"], unique=False)
+    op.create_index(
+        "ix_stage_runs_open",
+        "stage_runs",
+        ["run"],
+        unique=False,
+        sqlite_where=sa.text("state IN ('none', 'queued', 'running')"),
+        postgresql_where=sa.text("state IN ('none', 'queued', 'running')"),
+    )
     op.create_index(
         "ix_stage_runs_run_stage",
         "stage_runs",

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+Branching = Literal["branch", "short_circuit", "short_circuit_direct"]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One schedulable unit. Durations are seconds; `weight` is the effective priority."""
+    """One schedulable unit. Durations are seconds; `weight` is the effective priority.
+
+    `branch`: its result chooses among the stages that come after it. `uses` are the template names of its
+    nodes with their members (`("var", "region")`), `connections` what they declare: with them an order is
+    made without knowing any operator.
+    """
 
     id: str
     nodes: tuple[str, ...]
@@ -29,6 +36,10 @@ class Stage:
     pool_slots: int = 1
     queue: str | None = None
     execution_timeout: float | None = None
+    is_action: bool = False
+    branch: Branching | None = None
+    uses: tuple[tuple[str, str], ...] = ()
+    connections: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,13 @@ class StageGraph:
     def from_json(cls, document: Mapping[str, Any]) -> StageGraph:
         """The graph from the JSON object that `to_json` gave."""
         stages = [
-            Stage(**{**entry, **{key: tuple(entry[key]) for key in ("nodes", "up", "down")}})
+            Stage(
+                **{
+                    **entry,
+                    **{key: tuple(entry[key]) for key in ("nodes", "up", "down", "connections")},
+                    "uses": tuple((name, member) for name, member in entry["uses"]),
+                }
+            )
             for entry in document["stages"]
         ]
         return cls({stage.id: stage for stage in stages}, tuple(document["critical_path"]))

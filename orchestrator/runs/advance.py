@@ -1,12 +1,14 @@
 """What follows in a run when stages ended: which start, which end without running, and the run's end.
 
 Pure: the stage graph and the states of a run in, a list of decisions out, in the order in which they
-must be written. `advance` is asked after an end, `rejudge` after a verb (rules 8.3, 8.4, 8.7, 8.10).
+must be written. `advance` is asked after an end, `rejudge` after a verb (rules 8.3, 8.4, 8.7, 8.10). States
+may come from a mapping that reads them on demand: `advance` looks at no stage that cannot matter, so that
+an end in a run of ten thousand stages costs what it costs in a small one.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -38,14 +40,7 @@ class ResetStage:
     stage: str
 
 
-@dataclass(frozen=True)
-class EndRun:
-    """No stage is open and nothing runs: the run has this result."""
-
-    state: RunState
-
-
-Step: TypeAlias = QueueStage | EndStage | ResetStage | EndRun
+Step: TypeAlias = QueueStage | EndStage | ResetStage
 States: TypeAlias = Mapping[str, StageState]
 
 _WITHOUT_RUNNING = {Verdict.SKIP: StageState.SKIPPED, Verdict.UPSTREAM_FAILED: StageState.UPSTREAM_FAILED}
@@ -56,12 +51,12 @@ _GIVEN = frozenset({StageState.QUEUED, StageState.SKIPPED, StageState.UPSTREAM_F
 def advance(
     graph: StageGraph, states: States, candidates: Iterable[str], *, cancel_cause: str | None = None
 ) -> list[Step]:
-    """Judge the candidates that are in `none`, cascade, and end the run when nothing is open.
+    """Judge the candidates that are in `none`, and cascade.
 
-    `states` holds every stage run of the run (a stage of the graph that is not in it counts as removed).
-    In a run that is being cancelled every stage in `none` ends cancelled instead of being judged.
+    A stage of the graph that is not in `states` counts as removed. In a run that is being cancelled every
+    stage in `none` ends cancelled instead of being judged.
     """
-    now = dict(states)
+    now: ChainMap[str, StageState] = ChainMap({}, states)  # type: ignore[arg-type]  # only the first is written
     steps: list[Step] = []
     waiting = deque(graph_order(graph) if cancel_cause else candidates)
     while waiting:
@@ -74,7 +69,7 @@ def advance(
             now[stage] = step.state if isinstance(step, EndStage) else StageState.QUEUED
             if isinstance(step, EndStage):
                 waiting.extend(graph[stage].down)
-    return steps + _end(graph, now, cancel_cause)
+    return steps
 
 
 def rejudge(
@@ -98,7 +93,7 @@ def rejudge(
         if now[stage] != state:
             steps += [ResetStage(stage)] if state != StageState.NONE else []
             steps += [step] if step is not None else []
-    return steps + _end(graph, now, cancel_cause)
+    return steps
 
 
 def candidates_after(
@@ -125,7 +120,7 @@ def waiting_of(graph: StageGraph, states: States, stage: str) -> int:
 
 
 def result(graph: StageGraph, states: States, cancel_cause: str | None = None) -> RunState:
-    """How a run ended: by its cancel cause, else by its leaf stages, as in Airflow."""
+    """How a run ended, of which no stage is open: by its cancel cause, else by its leaves, as in Airflow."""
     if cancel_cause:
         return RunState.FAILED if cancel_cause == "timeout" else RunState.CANCELLED
     leaves = (states.get(stage.id) for stage in graph if not stage.down)
@@ -150,9 +145,3 @@ def _becomes(step: QueueStage | EndStage | None) -> StageState:
     if step is None:
         return StageState.NONE
     return step.state if isinstance(step, EndStage) else StageState.QUEUED
-
-
-def _end(graph: StageGraph, states: States, cancel_cause: str | None) -> list[Step]:
-    if any(state not in STAGE_ENDS for state in states.values()):
-        return []
-    return [EndRun(result(graph, states, cancel_cause))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from orchestrator.runs.checkpoint import Json
 from orchestrator.runs.states import Outcome
@@ -15,7 +16,8 @@ class Report:
 
     `retry` is False where another try cannot help. `exit_code` is what a command ends with.
     `gives_up` says that the final decided epoch can never be applied and ends with the stage.
-    `results` are those of the nodes, by id.
+    `results` are those of the nodes, by id. `effects` are what an action wants done with its success, each
+    as JSON. `until` is when a snoozed one looks again. `cause` says what its process died of.
     """
 
     outcome: Outcome
@@ -26,3 +28,6 @@ class Report:
     exit_code: int = 0
     gives_up: bool = False
     results: Mapping[str, Json] = field(default_factory=dict)
+    effects: tuple[Json, ...] = ()
+    until: datetime | None = None
+    cause: str = ""

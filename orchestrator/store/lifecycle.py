@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from orchestrator.dag.stages import StageGraph
 from orchestrator.errors import RefusedError, StoreError, UsageError
 from orchestrator.runs import advance as pure
 from orchestrator.runs.checkpoint import Checkpoint, Decision, Json
@@ -71,6 +72,7 @@ def create_run(
             params=dict(params),
             state=state,
             paused=False,
+            note="",
             held_by=held_by,
             project=project,
             file=file,
@@ -94,20 +96,25 @@ def advance(connection: Connection, run: Run, candidates: Iterable[str], now: da
         rows = stage_runs.outline(connection, run.number)
         cause = run.cancel_cause
         steps = pure.advance(graph, stage_runs.states(rows), candidates, cancel_cause=cause)
-        write(connection, run, rows, steps, now)
+        states = write(connection, run, rows, steps, now)
+        _end_run(connection, run, graph, states, now)
+
+
+def _end_run(connection: Connection, run: Run, graph: StageGraph, states: pure.States, now: datetime) -> None:
+    """End a run of which no stage is open, or read the result of an ended one again."""
+    if all(state in STAGE_ENDS for state in states.values()):
+        result = pure.result(graph, states, run.cancel_cause)
+        if result != run.state:
+            move_run(connection, run.number, run.state, result, now=now, ended_at=now)
 
 
 def write(
     connection: Connection, run: Run, rows: Mapping[str, Outline], steps: Iterable[pure.Step], now: datetime
-) -> None:
-    """Write the steps that `runs.advance` decided for a run, in their order."""
+) -> dict[str, StageState]:
+    """Write the steps that `runs.advance` decided for a run, in their order; the states that are left."""
     graph = graph_of(connection, run.version)
     states = stage_runs.states(rows)
     for step in steps:
-        if isinstance(step, pure.EndRun):
-            if step.state != run.state:
-                move_run(connection, run.number, run.state, step.state, now=now, ended_at=now)
-            continue
         row, old = rows[step.stage], states[step.stage]
         match step:
             case pure.QueueStage():
@@ -123,6 +130,7 @@ def write(
                 attempts.withdraw(connection, run.number, row.id, now)
                 gone = {"ended_at": None, "error": None, "result": None}
                 move_stage(connection, run.number, row.id, old, StageState.NONE, now=now, **gone)
+    return states
 
 
 def opened(connection: Connection, attempt: int) -> Checkpoint:
@@ -271,9 +279,10 @@ def settle(connection: Connection, run: Run, now: datetime) -> list[str]:
         return wrong  # judged when it is promoted
     ran = {stage for stage, row in rows.items() if row.started_at is not None}
     steps = pure.rejudge(graph, states, ran, cancel_cause=run.cancel_cause)
-    if run.state in RUN_ENDS and not any(isinstance(step, pure.EndRun) for step in steps):
+    states = write(connection, run, rows, steps, now)
+    if run.state in RUN_ENDS and any(state not in STAGE_ENDS for state in states.values()):
         run = _open_again(connection, run, now)
-    write(connection, run, rows, steps, now)
+    _end_run(connection, run, graph, states, now)
     if any(isinstance(step, pure.ResetStage) for step in steps):  # those below wait for it again
         stage_runs.recount(connection, graph, stage_runs.outline(connection, run.number))
     return wrong

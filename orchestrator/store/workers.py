@@ -26,7 +26,15 @@ def register_worker(
     connection: Connection, *, host: str, pid: int, start_time: str, kind: str, now: datetime
 ) -> int:
     """Insert a worker's row; its id. `processes.this_process()` gives pid and start time."""
-    values = {"host": host, "pid": pid, "start_time": start_time, "kind": kind, "labels": [], "slots": 1}
+    values = {
+        "host": host,
+        "pid": pid,
+        "start_time": start_time,
+        "kind": kind,
+        "labels": [],
+        "slots": 1,
+        "draining": False,
+    }
     row = connection.execute(
         insert(workers).values(**values, beat=0, beat_at=now, started_at=now).returning(workers.c.id)
     )

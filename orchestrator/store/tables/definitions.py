@@ -29,6 +29,7 @@ class Dag(Entity, table=True):
     dag_id: str
     version: int | None = Field(default=None, description="The current one: `dag_versions.id`.")
     file: str | None = None
+    bundle_version: str | None = Field(default=None, description="The tree that its current version is from.")
     paused: bool = False
     max_active_runs: int = 16
     max_active_tasks: int = 16
@@ -47,7 +48,6 @@ class DagVersion(Entity, table=True):
     hash: str
     document: dict[str, Any] = Field(sa_type=JSON)
     stages: dict[str, Any] = Field(sa_type=JSON)
-    bundle_version: str | None = None
     created_at: datetime = Field(sa_type=Instant)
 
 

@@ -35,6 +35,7 @@ class Worker(Entity, table=True):
     pid: int
     start_time: str
     kind: str = Field(description="`command` or the name of a service.")
+    draining: bool = Field(default=False, description="It was asked to finish what it has, and to go.")
     labels: list[str] = Field(default_factory=list, sa_type=JSON)
     slots: int = 1
     beat: int = 0
@@ -59,6 +60,9 @@ class Run(Entity, table=True):
             unique=True,
             where="run_type IN ('scheduled', 'backfill')",
         ),
+        partial_index(
+            "ix_runs_trigger_key", "dag", "trigger_key", unique=True, where="trigger_key IS NOT NULL"
+        ),
         partial_index("ix_runs_open", "state", where="state IN ('queued', 'running')"),
         {"sqlite_autoincrement": True},
     )
@@ -67,7 +71,9 @@ class Run(Entity, table=True):
     uid: str = Field(unique=True)
     dag: int = Field(foreign_key="dags.id", ondelete="CASCADE")
     version: int = Field(foreign_key="dag_versions.id")
+    bundle_version: str | None = Field(default=None, description="The tree that it imports from.")
     run_id: str
+    trigger_key: str | None = Field(default=None, description="A trigger with the same key is the same run.")
     run_type: str
     lane: str = "live"
     backfill: int | None = Field(default=None, foreign_key="backfills.id", index=True)
@@ -82,6 +88,7 @@ class Run(Entity, table=True):
     held_by: int | None = Field(default=None, foreign_key="workers.id", index=True)
     project: str = ""
     file: str | None = None
+    note: str = ""
     created_at: datetime = Field(sa_type=Instant)
     started_at: datetime | None = Field(default=None, sa_type=Instant)
     ended_at: datetime | None = Field(default=None, sa_type=Instant)
@@ -102,6 +109,7 @@ class StageRun(Entity, table=True):
         one_of("state", StageState),
         one_of("stop_as", StopAs),
         Index("ix_stage_runs_run", "run"),
+        partial_index("ix_stage_runs_open", "run", where="state IN ('none', 'queued', 'running')"),
         partial_index(
             "ix_stage_runs_run_stage", "run", "stage", "map_index", unique=True, where="state != 'removed'"
         ),
