@@ -57,6 +57,14 @@ def parse_size(value: object) -> int:
     raise ValueError("not a size: write it like 64MB or 64MiB")
 
 
+def format_size(value: int) -> str:
+    """The shortest text with a unit of 1024 that `parse_size` reads back to the same value."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if value and value % _BYTES[unit] == 0:
+            return f"{value // _BYTES[unit]}{unit}"
+    return f"{value}B"
+
+
 if TYPE_CHECKING:
     Duration: TypeAlias = timedelta
     ByteSize: TypeAlias = int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 from orchestrator import settings
 from orchestrator.cli import config
 from orchestrator.errors import Problems, SettingsError
+from orchestrator.units import format_size, parse_size
 
 SAMPLE = Path(__file__).parents[2] / "deploy" / "config" / "default.yaml"
 HOME = {"FUSTGO_HOME": "/srv/fustgo"}
@@ -38,6 +40,7 @@ def test_defaults_lie_in_the_home() -> None:
     assert loaded.database.url == "sqlite:////srv/fustgo/fustgo.db"
     assert loaded.artifacts.path == Path("/srv/fustgo/artifacts")
     assert loaded.worker.lease == timedelta(seconds=30)
+    assert loaded.log.folder == Path("/srv/fustgo/logs")
     assert set(loaded.sources.values()) == {"default", "environment variable FUSTGO_HOME"}
 
 
@@ -83,6 +86,72 @@ def test_toml_says_the_same(tmp_path: Path) -> None:
     assert loaded.worker.lease == timedelta(seconds=45)
     assert loaded.sources["log.level"] == f"{path}:1"
     assert loaded.sources["worker.lease"] == f"{path}:3"
+
+
+def test_a_worker_has_a_slot_for_each_core_unless_told() -> None:
+    assert settings.load(environ=HOME).worker.slots == len(os.sched_getaffinity(0))
+    assert settings.load(environ=HOME | {"FUSTGO_WORKER__SLOTS": "7"}).worker.slots == 7
+
+
+def test_a_bundle_lies_where_the_service_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "repo").mkdir()
+    monkeypatch.chdir(tmp_path / "repo")
+    bundle = settings.load(environ=HOME).bundle
+    assert (bundle.path, bundle.dags, bundle.project) == (tmp_path / "repo", Path("dags"), tmp_path / "repo")
+    moved = {"FUSTGO_BUNDLE__PATH": "../other", "FUSTGO_BUNDLE__PROJECT": "data"}
+    bundle = settings.load(environ=HOME | moved).bundle
+    assert (bundle.path, bundle.project) == (tmp_path / "other", tmp_path / "other" / "data")
+    assert settings.load(environ=HOME | {"FUSTGO_BUNDLE__PROJECT": "/data"}).bundle.project == Path("/data")
+
+
+def test_a_folder_that_is_gone_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert "does not exist any more" in problems_of()[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "worker: {labels: [gpu, big, gpu], memory_limit: 2GiB}\n"),
+        ("a.yaml", "worker: {labels: 'gpu, big', memory_limit: 2147483648}\n"),
+        ("a.toml", 'worker.labels = ["gpu", "big"]\nworker.memory_limit = "2GiB"\n'),
+    ],
+)
+def test_lists_and_sizes_are_read_from_files(tmp_path: Path, name: str, text: str) -> None:
+    worker = settings.load(written(tmp_path, text, name), environ=HOME).worker
+    assert (worker.labels, worker.memory_limit) == (("gpu", "big"), 2 << 30)
+
+
+def test_lists_and_none_are_text_in_variables(tmp_path: Path) -> None:
+    path = written(tmp_path, "worker: {labels: [gpu], memory_limit: 2GiB}\n")
+    environ = HOME | {"FUSTGO_WORKER__LABELS": "", "FUSTGO_WORKER__MEMORY_LIMIT": "none"}
+    worker = settings.load(path, environ=environ).worker
+    assert (worker.labels, worker.memory_limit) == ((), None)
+    assert settings.load(environ=HOME | {"FUSTGO_WORKER__LABELS": "a,b"}).worker.labels == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0B"), (1023, "1023B"), (1 << 10, "1KiB"), (3 << 29, "1536MiB"), (1 << 40, "1TiB")]
+)
+def test_a_size_is_written_as_it_is_read(size: int, text: str) -> None:
+    assert (format_size(size), parse_size(text)) == (text, size)
+
+
+def test_the_lease_spares_a_worker_that_misses_one_beat(tmp_path: Path) -> None:
+    path = written(tmp_path, "worker:\n  heartbeat_interval: 15s\n  recycle_above: 1GiB\n")
+    (problem,) = problems_of(path)
+    assert problem.startswith(f"{path}:2:3: worker.lease must be more than twice worker.heartbeat_interval")
+    assert settings.load(path, {"worker.lease": "31s"}, HOME).worker.lease == timedelta(seconds=31)
+
+
+def test_a_collector_is_an_address(tmp_path: Path) -> None:
+    environ = HOME | {"FUSTGO_TELEMETRY__OTLP_ENDPOINT": "https://ada:secret@host:4318/api/default"}
+    loaded = settings.load(environ=environ)
+    assert loaded.telemetry.otlp_endpoint == "https://ada:secret@host:4318/api/default"
+    shown = {name: value for name, value, _ in loaded.rows()}
+    assert shown["telemetry.otlp_endpoint"] == "https://ada:***@host:4318/api/default"
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "log:\n", "log: {}\n", "\ufefflog:\n"])
@@ -133,6 +202,21 @@ def test_toml_problems_name_their_lines(tmp_path: Path) -> None:
         ("worker: {lease: -3s}\n", "1:10", "not a duration"),
         ("worker: {lease: 0}\n", "1:10", "at least 5s"),
         ("artifacts: {path: here}\n", "1:13", "must be absolute"),
+        ("log: {folder: here}\n", "1:7", "must be absolute"),
+        ("log: {max_bytes: 1kB}\n", "1:7", "greater than or equal to 4096"),
+        ("log: {max_bytes: much}\n", "1:7", "not a size"),
+        ("bundle: {dags: /dags}\n", "1:10", "inside bundle.path"),
+        ("bundle: {include: [ok, ../x]}\n", "1:10", "'../x' leads out"),
+        ("bundle: {include: [[a]]}\n", "1:10", "valid string"),
+        ("bundle: {path: [a]}\n", "1:10", "must be one value"),
+        ("telemetry: {otlp_endpoint: 'host:4318'}\n", "1:13", "http://host:4318"),
+        ("telemetry: {otlp_endpoint: 'http://host:4318/v1/traces'}\n", "1:13", "leave the /v1/... away"),
+        ("telemetry: {interval: 10ms}\n", "1:13", "at least 1s"),
+        ("worker: {slots: 0}\n", "1:10", "greater than or equal to 1"),
+        ("worker: {slots: all}\n", "1:10", "integer"),
+        ("worker: {labels: ['a b']}\n", "1:10", "'a b' is no label"),
+        ("worker: {heartbeat_interval: 0}\n", "1:10", "at least 100ms"),
+        ("worker: {memory_limit: 1MiB}\n", "1:10", "at least 64MiB"),
         ("database: {url: 'sqlite:///here.db'}\n", "1:12", "absolute/path"),
     ],
 )
@@ -189,7 +273,15 @@ def test_the_schema_accepts_the_sample_and_refuses_what_loading_refuses() -> Non
     schema = settings.json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(yaml.safe_load(SAMPLE.read_text()), schema)
-    assert schema["$defs"]["WorkerSettings"]["properties"]["lease"]["default"] == "30s"
+    worker = schema["$defs"]["WorkerSettings"]["properties"]
+    defaults = {
+        "lease": "30s",
+        "memory_limit": "none",
+        "recycle_above": "256MiB",
+        "slots": "cores",
+        "labels": [],
+    }
+    assert {name: worker[name]["default"] for name in defaults} == defaults
     wrongs: list[dict[str, object]] = [
         {"log": {"level": "LOUD"}},
         {"log": {"levl": "INFO"}},
@@ -228,6 +320,8 @@ def test_config_show_prints_value_and_source(tmp_path: Path, capsys: pytest.Capt
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["log.level", "=", "ERROR", "#", f"{path}:1"] in lines
     assert ["worker.lease", "=", "30s", "#", "default"] in lines
+    assert ["worker.recycle_above", "=", "256MiB", "#", "default"] in lines
+    assert ["worker.memory_limit", "=", "none", "#", "default"] in lines
     assert [line[0] for line in lines] == ["home", *settings.KEYS]
 
 

@@ -1,0 +1,248 @@
+"""What can be set: every setting with its default, its meaning and what is wrong for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from orchestrator.settings.values import (
+    AbsolutePath,
+    Cores,
+    PathFromHere,
+    PathInside,
+    Size,
+    SizeOrNone,
+    TextOrNone,
+    Words,
+    as_written,
+    upper,
+)
+from orchestrator.units import Duration
+
+_LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def _database_url(url: str) -> str:
+    if not re.match(r"sqlite:////[^/]|postgresql://.", url):
+        raise ValueError(
+            "write sqlite:////absolute/path.db, sqlite:///{home}/name.db, or "
+            "postgresql://user:password@host/database"
+        )
+    return url
+
+
+class Section(BaseModel):
+    """A group of settings; immutable once loaded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(Section):
+    """The metadata database: runs, checkpoints, events."""
+
+    url: Annotated[str, AfterValidator(_database_url)] = Field(
+        default="sqlite:///{home}/fustgo.db",
+        description="The metadata database: sqlite:////PATH, where {home} is the home, or "
+        "postgresql://USER:PASSWORD@HOST/DATABASE.",
+    )
+
+
+class ArtifactSettings(Section):
+    """The files of runs: snapshots, spools, rejects."""
+
+    path: AbsolutePath = Field(
+        default=Path("{home}/artifacts"),
+        description="Folder of the artifact store, on a disk of its own where files are large.",
+    )
+
+
+class BundleSettings(Section):
+    """Where DAG files come from."""
+
+    path: PathFromHere = Field(
+        default=Path("."),
+        description="The folder of the project, relative to where the service is started.",
+    )
+    dags: PathInside = Field(default=Path("dags"), description="Its folder of DAG files.")
+    project: Path = Field(
+        default=Path("."),
+        validate_default=True,
+        description="The folder against which data paths resolve, relative to bundle.path.",
+    )
+    include: Words = Field(
+        default=(),
+        description="Patterns of files that DAGs read beside their code, such as templates/*.html: "
+        "copied with it.",
+    )
+
+    @field_validator("project")
+    @classmethod
+    def _from_the_bundle(cls, project: Path, info: ValidationInfo) -> Path:
+        return Path(info.data.get("path", "/"), project.expanduser())
+
+    @field_validator("include")
+    @classmethod
+    def _inside_the_bundle(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            if (path := PurePosixPath(pattern)).is_absolute() or ".." in path.parts:
+                raise ValueError(f"{pattern!r} leads out of bundle.path: patterns are relative to it")
+        return patterns
+
+
+class LogSettings(Section):
+    """What is logged, and where services keep their lines."""
+
+    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(upper)] = Field(
+        default="INFO", description="The least severe lines that are kept."
+    )
+    folder: AbsolutePath = Field(
+        default=Path("{home}/logs"), description="Folder of the services' log files, one JSON object a line."
+    )
+    max_bytes: Size = Field(
+        default=10 << 20, ge=4096, description="Size at which a log file is put away and a new one begun."
+    )
+    backups: int = Field(default=5, ge=0, le=1000, description="Files put away that each service keeps.")
+
+
+class TelemetrySettings(Section):
+    """Where metrics, traces and log lines are sent."""
+
+    otlp_endpoint: TextOrNone = Field(
+        default=None,
+        description="Address of an OpenTelemetry collector (OTLP over HTTP), such as http://localhost:4318; "
+        "none sends nothing.",
+    )
+    interval: Duration = Field(
+        default=timedelta(seconds=15), description="Time between two reports of the metrics."
+    )
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _http(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", endpoint):
+            raise ValueError("write none, or http://host:4318 without the /v1/... of a signal")
+        if endpoint is not None and re.search(r"/v1/(metrics|traces|logs)/?$", endpoint):
+            raise ValueError("leave the /v1/... away: each signal adds its own")
+        return endpoint
+
+    @field_validator("interval")
+    @classmethod
+    def _seldom_enough(cls, interval: timedelta) -> timedelta:
+        if interval < timedelta(seconds=1):
+            raise ValueError("must be at least 1s")
+        return interval
+
+
+class WorkerSettings(Section):
+    """What a worker takes on, and how it shows that it lives."""
+
+    slots: Cores = Field(
+        default="cores",
+        validate_default=True,
+        description="Attempts that a worker runs at once; cores is one for each core.",
+    )
+    labels: Words = Field(
+        default=(), description="What this worker offers to stages that ask for it (queue='gpu')."
+    )
+    heartbeat_interval: Duration = Field(
+        default=timedelta(seconds=10), description="Time between two signs of life."
+    )
+    lease: Duration = Field(
+        default=timedelta(seconds=30),
+        description="Silence after which a process is taken for dead: one that is stopped while it writes "
+        "to the store is ended after it. More than two beats, at least 5s.",
+    )
+    grace: Duration = Field(
+        default=timedelta(seconds=10),
+        description="Time that a cancelled attempt has to end by itself before it is killed.",
+    )
+    memory_limit: SizeOrNone = Field(
+        default=None, description="Memory above which an attempt is killed, its runner's; none is no limit."
+    )
+    recycle_above: Size = Field(
+        default=256 << 20,
+        ge=1 << 20,
+        description="Memory above which a runner is replaced once its attempt has ended.",
+    )
+
+    @field_validator("labels")
+    @classmethod
+    def _are_names(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        for label in labels:
+            if not _LABEL.fullmatch(label):
+                raise ValueError(f"{label!r} is no label: letters, digits, '_', '-' and '.'")
+        return labels
+
+    @field_validator("heartbeat_interval")
+    @classmethod
+    def _not_without_pause(cls, interval: timedelta) -> timedelta:
+        if interval < timedelta(milliseconds=100):
+            raise ValueError("must be at least 100ms")
+        return interval
+
+    @field_validator("lease")
+    @classmethod
+    def _longer_than_a_write(cls, lease: timedelta) -> timedelta:
+        if lease < timedelta(seconds=5):
+            raise ValueError("must be at least 5s, or a slow disk would cost a healthy process its life")
+        return lease
+
+    @field_validator("memory_limit")
+    @classmethod
+    def _room_for_a_runner(cls, limit: int | None) -> int | None:
+        if limit is not None and limit < 64 << 20:
+            raise ValueError("must be at least 64MiB: an idle runner needs that much")
+        return limit
+
+    @model_validator(mode="after")
+    def _one_beat_may_be_missed(self) -> WorkerSettings:
+        if self.lease <= 2 * self.heartbeat_interval:
+            raise ValueError(
+                "worker.lease must be more than twice worker.heartbeat_interval, or one late beat would "
+                "cost a healthy worker its attempts"
+            )
+        return self
+
+
+class FileSettings(Section):
+    """What a settings file may hold."""
+
+    database: DatabaseSettings = DatabaseSettings()
+    artifacts: ArtifactSettings = ArtifactSettings()
+    bundle: BundleSettings = BundleSettings()
+    log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    worker: WorkerSettings = WorkerSettings()
+
+
+class Settings(FileSettings):
+    """All settings as they hold in this process.
+
+    `home` holds what is not given a place of its own; `sources` says of each setting where its value is from.
+    """
+
+    home: Path
+    sources: Mapping[str, str]
+
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        """Name, value and source of each setting, as a person writes them, but for passwords."""
+        yield "home", str(self.home), self.sources["home"]
+        values = self.model_dump(mode="json", include=set(FileSettings.model_fields))
+        for section, settings in values.items():
+            for name, value in settings.items():
+                key = f"{section}.{name}"
+                yield key, as_written(value), self.sources[key]

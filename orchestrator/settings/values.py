@@ -1,0 +1,116 @@
+"""The kinds of values that settings have beyond text: paths, lists, sizes, and what may be `none`.
+
+In a variable or flag a list is text with commas; `none` says that there is no value.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+from orchestrator.units import format_size, parse_size
+
+NONE, CORES = "none", "cores"
+
+
+def without_password(text: str) -> str:
+    """The text with the password of every URL in it masked."""
+    return re.sub(r"(://[^:/@]*:)[^/]*@", r"\1***@", text)
+
+
+def as_written(value: object) -> str:
+    """A dumped value as a person writes it, but for passwords."""
+    if isinstance(value, list):
+        value = ", ".join(str(one) for one in value)
+    return without_password(NONE if value is None else str(value))
+
+
+def upper(value: object) -> object:
+    """Levels may be written in small letters."""
+    return value.upper() if isinstance(value, str) else value
+
+
+def _cores(value: object) -> object:
+    return len(os.sched_getaffinity(0)) if value == CORES else value
+
+
+def _absolute(path: Path) -> Path:
+    if not (path := path.expanduser()).is_absolute():
+        raise ValueError("must be absolute, or start with {home} or ~")
+    return path
+
+
+def _from_here(path: Path) -> Path:
+    try:
+        return Path(os.path.normpath(path.expanduser().absolute()))
+    except FileNotFoundError as error:
+        raise ValueError("is relative to the current folder, which does not exist any more") from error
+
+
+def _inside(path: Path) -> Path:
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError("must be a folder inside bundle.path, written relative to it")
+    return path
+
+
+def _listed(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return [word for word in (part.strip() for part in value.split(",")) if word]
+
+
+def _distinct(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(words))
+
+
+def _none(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() == NONE else value
+
+
+def _size_or_none(value: object) -> int | None:
+    value = _none(value)
+    return None if value is None else parse_size(value)
+
+
+def _write_text(value: str | None) -> str:
+    return NONE if value is None else value
+
+
+def _write_size(value: int | None) -> str:
+    return NONE if value is None else format_size(value)
+
+
+AbsolutePath: TypeAlias = Annotated[Path, AfterValidator(_absolute)]
+PathFromHere: TypeAlias = Annotated[Path, AfterValidator(_from_here)]
+PathInside: TypeAlias = Annotated[Path, AfterValidator(_inside)]
+Cores: TypeAlias = Annotated[
+    int, BeforeValidator(_cores), Field(ge=1, le=1024), WithJsonSchema({"type": ["integer", "string"]})
+]
+Words: TypeAlias = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_listed),
+    AfterValidator(_distinct),
+    WithJsonSchema({"type": ["array", "string"], "items": {"type": "string"}}),
+]
+TextOrNone: TypeAlias = Annotated[
+    str | None,
+    BeforeValidator(_none),
+    PlainSerializer(_write_text, return_type=str),
+    WithJsonSchema({"type": "string"}),
+]
+Size: TypeAlias = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    PlainSerializer(format_size, return_type=str),
+    WithJsonSchema({"type": ["string", "integer"]}),
+]
+SizeOrNone: TypeAlias = Annotated[
+    int | None,
+    BeforeValidator(_size_or_none),
+    PlainSerializer(_write_size, return_type=str),
+    WithJsonSchema({"type": ["string", "integer"]}),
+]
