@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal
+
+from orchestrator.dag.branching import Branches
 
 Branching = Literal["branch", "short_circuit", "short_circuit_direct"]
 
@@ -54,6 +57,11 @@ class StageGraph:
 
     def __getitem__(self, stage_id: str) -> Stage:
         return self.stages[stage_id]
+
+    @cached_property
+    def branches(self) -> Branches:
+        """What its branching stages can forbid; computed when first asked for."""
+        return Branches.of(self.stages)
 
     def stage_of(self, node: str) -> Stage:
         """The stage that holds a node; KeyError where no stage does."""

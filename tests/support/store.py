@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from orchestrator.dag.stages import Stage, StageGraph
+from orchestrator.dag.stages import Branching, Stage, StageGraph
 from orchestrator.runs.checkpoint import Decision, Token
 from orchestrator.runs.states import Outcome, RunState
 from orchestrator.store import dags, lifecycle, processes, queue, runs, stage_runs, steps, verbs, workers
@@ -46,17 +46,23 @@ def url_of(folder: Path) -> str:
 
 
 def graph(
-    edges: Mapping[str, Iterable[str]], rules: Mapping[str, str] | None = None, **settings: Any
+    edges: Mapping[str, Iterable[str]],
+    rules: Mapping[str, str] | None = None,
+    branches: Mapping[str, Branching] | None = None,
+    **settings: Any,
 ) -> StageGraph:
     """A stage graph from stage -> upstreams, in topological order; each stage holds one node of its name.
 
-    `rules` are the trigger rules of those that have another than `all_success`.
+    `rules` are the trigger rules of those that have another than `all_success`, `branches` the kinds of those
+    that choose.
     """
     up = {stage: tuple(above) for stage, above in edges.items()}
     down = {stage: tuple(other for other, above in up.items() if stage in above) for stage in up}
     stages = {stage: Stage(stage, (stage,), up[stage], down[stage], **settings) for stage in up}
     for stage, rule in (rules or {}).items():
         stages[stage] = replace(stages[stage], rule=rule)
+    for stage, kind in (branches or {}).items():
+        stages[stage] = replace(stages[stage], branch=kind)
     return StageGraph(stages, tuple(up))
 
 
