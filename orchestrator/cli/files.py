@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orchestrator.client import Definition
@@ -50,31 +50,12 @@ def open_file(args: argparse.Namespace, registry: Registry) -> Opened:
     """Load the file, choose the DAG, look at its inputs, and check it."""
     from orchestrator.dag.discovery import load_one
     from orchestrator.dag.validation import check
+    from orchestrator.engine.discovery import discovered
     from orchestrator.errors import UsageError
 
     project = (args.project or Path.cwd()).resolve()
     if not project.is_dir():
         raise UsageError(f"--project {args.project} is no folder", hint="name the folder of the data paths")
     loaded = load_one(args.file, registry=registry, dag_id=args.dag)
-    known = discovered(loaded, registry, project)
+    known = discovered(loaded.dag, registry, project=project, tree=loaded.tree)
     return Opened(loaded, check(loaded.dag, loaded.marks, registry, known), project)
-
-
-def discovered(loaded: LoadedDag, registry: Registry, project: Path) -> dict[str, Any]:
-    """The schemas that inputs show now; what cannot be looked at yet stays unknown, and the run says why."""
-    from orchestrator.engine.plan import build_operator
-    from orchestrator.errors import FustgoError
-    from orchestrator.sdk.context import Context
-    from orchestrator.sdk.input import Input
-
-    found: dict[str, Any] = {}
-    for node in loaded.dag.nodes:
-        if node.kind != "input":
-            continue
-        try:
-            operator = build_operator(node, registry, {})
-            if isinstance(operator, Input):
-                found[node.id] = operator.discover(Context(node.id, project, tree=loaded.tree))
-        except (FustgoError, OSError, ValueError):
-            continue
-    return found

@@ -14,7 +14,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.files import add_file_arguments, open_file
@@ -152,6 +151,7 @@ def _goes_on(args: argparse.Namespace) -> str:
 
 def _begin(args: argparse.Namespace, app: App) -> tuple[Definition, Run, int]:
     """Check the file and create, or take over, the run."""
+    from orchestrator.dag.manual import manual_interval
     from orchestrator.dag.params import resolve_params
     from orchestrator.runs.times import given_date
 
@@ -176,7 +176,7 @@ def _begin(args: argparse.Namespace, app: App) -> tuple[Definition, Run, int]:
         return definition, client.abandon(definition, args.abandon, worker=worker), worker
     params = resolve_params(definition.dag, given)
     date = given_date(args.logical_date, definition.dag.timezone) or app.clock.now()
-    interval = _interval(definition, date)
+    interval = manual_interval(definition.dag, date)
     worker = client.register_command()
     run = client.start(definition, worker=worker, logical_date=date, interval=interval, params=params)
     return definition, run, worker
@@ -194,19 +194,6 @@ def _pairs(texts: list[str]) -> Iterator[tuple[str, str]]:
             raise UsageError(f"--param {name} is given twice", hint="leave one out")
         seen.add(name)
         yield name, value
-
-
-def _interval(definition: Definition, date: datetime) -> tuple[datetime, datetime] | None:
-    """A manual run's interval: from the last fire time before its date to it; none without a schedule."""
-    dag = definition.dag
-    if dag.schedule is None:
-        return None
-    from orchestrator.dag.timetable import parse_schedule
-
-    before = parse_schedule(
-        dag.schedule, timezone=dag.timezone, start_date=dag.start_date, end_date=dag.end_date
-    ).previous_before(date)
-    return (before, date) if before is not None else None
 
 
 @contextmanager

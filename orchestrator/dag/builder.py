@@ -24,7 +24,10 @@ from orchestrator.sdk.ports import End, Place
 from orchestrator.sdk.properties import Kind
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from orchestrator.dag.timetable import ScheduleLike
+    from orchestrator.dag.trial import RunResult
 
 PRODUCERS = (Kind.INPUT, Kind.PROCESSOR)
 CONSUMERS = (Kind.PROCESSOR, Kind.OUTPUT)
@@ -122,6 +125,45 @@ class DAG:
         collected = _collected.get()
         if kind is None and collected is not None:
             collected.append(self._draft)
+
+    def test(
+        self,
+        *,
+        params: Mapping[str, Any] | None = None,
+        logical_date: datetime | str | None = None,
+        connections: Mapping[str, str | Mapping[str, Any]] | None = None,
+        variables: Mapping[str, str] | None = None,
+        project: Path | str | None = None,
+        raises: bool = True,
+    ) -> RunResult:
+        """Run the DAG here and now, in this thread, and keep nothing: for debuggers and tests.
+
+        The store is in memory, the code is that of every run. Inputs are read and outputs written as ever;
+        relative paths resolve against `project` (default: the present folder). Retries are made at once.
+        `connections` and `variables` come before those of the environment; a connection is a URL or a
+        mapping with a `type`.
+
+        A run that fails raises what your code raised, with its traceback, or else the error that
+        `fustgo run` would print; with `raises=False` it is in the result's `errors`. Raises Problems where
+        the DAG is wrong, UsageError for a bad argument.
+        """
+        if not self._closed or _collected.get() is not None:
+            raise UsageError(
+                f"DAG {self.dag_id!r} cannot be tested while it is being "
+                + ("declared" if not self._closed else "loaded"),
+                hint='test it after its block, in a test or below `if __name__ == "__main__":`',
+            )
+        from orchestrator.dag.trial import run_test
+
+        return run_test(
+            self,
+            params=params,
+            logical_date=logical_date,
+            connections=connections,
+            variables=variables,
+            project=project,
+            raises=raises,
+        )
 
     @property
     def draft(self) -> Draft:

@@ -189,8 +189,9 @@ def _text_faults(schema: Mapping[str, Any], text: str) -> Iterator[str]:
 _EXAMPLES = {"date": "2026-01-31", "date-time": "2026-01-31T06:00:00+00:00"}
 
 
-def resolve_params(dag: Dag, given: Mapping[str, str]) -> dict[str, Any]:
-    """The params of a run: the texts of `--param name=text` read as the declared types, else defaults.
+def resolve_params(dag: Dag, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The params of a run: what is given, else defaults. A text (`--param name=text`) is read as the type
+    that is declared; other values are JSON.
 
     Raises `Problems` with every name that is not declared, value that does not fit and value missing.
     """
@@ -202,9 +203,10 @@ def resolve_params(dag: Dag, given: Mapping[str, str]) -> dict[str, Any]:
     resolved = {}
     for name, schema in dag.params.items():
         if name in given:
-            resolved[name] = value = read_text(schema, given[name])
+            value = given[name]
+            resolved[name] = value = read_text(schema, value) if isinstance(value, str) else value
             problems += [
-                Problem("", 0, 0, f"param {name!r} {fault}", schema.get("description", ""), given[name])
+                Problem("", 0, 0, f"param {name!r} {fault}", schema.get("description", ""), str(given[name]))
                 for fault in faults(schema, value)
             ]
         elif "default" in schema:

@@ -70,12 +70,17 @@ def _remedy(error: OSError) -> str:
 
 
 def _raised_at(error: BaseException) -> str:
-    """The innermost line of the traceback that an author wrote; none where it is all ours or a library's."""
+    frame = authors_frame(error)
+    return f"raised at {frame.filename}:{frame.lineno}: {frame.line}" if frame is not None else ""
+
+
+def authors_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """The innermost line of the traceback that an author wrote; None where it is all ours or a library's."""
     house = Path(__file__).parents[2]
     ours = (house / "orchestrator", house / "operators")
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
         if "site-packages" in path.parts or "<" in frame.filename or any(own in path.parents for own in ours):
             continue
-        return f"raised at {frame.filename}:{frame.lineno}: {frame.line}"
-    return ""
+        return frame
+    return None

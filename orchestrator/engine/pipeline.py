@@ -7,6 +7,7 @@ read, draw barriers, seal, decide, apply, until everything has ended and the fin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +37,16 @@ IDLE_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What an attempt needs from the process it runs in. `host` is written into tokens."""
+    """What an attempt needs from the process it runs in. `host` is written into tokens.
+
+    `on_error` is told of the error that ends an attempt: a report cannot carry its traceback.
+    """
 
     registry: Registry
     clock: Clock
     host: str
     signals: Signals
+    on_error: Callable[[FustgoError], None] = lambda _: None
 
 
 def run_attempt(order: Order, port: StagePort, around: Surroundings) -> Report:
@@ -59,6 +64,7 @@ def run_attempt(order: Order, port: StagePort, around: Surroundings) -> Report:
     except AttemptLost as error:
         return Report(Outcome.LOST, error.message, exit_code=1)
     except FustgoError as error:
+        around.on_error(error)
         return failure(error)
 
 

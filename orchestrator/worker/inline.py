@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -82,7 +82,10 @@ class InlinePort:
 
 @dataclass(frozen=True)
 class InlineWorker:
-    """Executes what one worker row holds. `artifacts` is the store's folder for the files of runs."""
+    """Executes what one worker row holds. `artifacts` is the store's folder for the files of runs.
+
+    `on_error` is told of what ends an attempt, with its traceback.
+    """
 
     database: Database
     registry: Registry
@@ -91,6 +94,7 @@ class InlineWorker:
     worker: int
     signals: Signals
     environ: Mapping[str, str]
+    on_error: Callable[[FustgoError], None] = lambda _: None
 
     def run_to_end(self, run: int, watcher: Watcher, tree: Path) -> Report | None:
         """Execute a held run until it ends or is paused; the last report that was no success.
@@ -121,9 +125,10 @@ class InlineWorker:
         try:
             with functions_of(tree):
                 order = self._order(claimed, tree)
-            around = Surroundings(self.registry, self.clock, host(), signals)
+            around = Surroundings(self.registry, self.clock, host(), signals, self.on_error)
             report = run_attempt(order, InlinePort(self.database, claimed, signals, watcher), around)
         except FustgoError as error:
+            self.on_error(error)
             report = replace(failure(error), retry=False)
         except Exception as error:
             # A defect of ours: the run must not look as if it went on, and the traceback must be seen.

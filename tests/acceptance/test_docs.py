@@ -1,13 +1,15 @@
 """The documents' snippets are true: files are written, commands are run, as a reader would.
 
-A block after `<!-- file: NAME -->` is that file. In a `console` block every `$ fustgo ...` line is run in the
-folder of the files so far, and must succeed.
+A block after `<!-- file: NAME -->` is that file. In a `console` block every `$ fustgo ...`, `$ python ...` and
+`$ pytest ...` line is run in the folder of the files so far, and must succeed.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,15 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(
     r"(?:<!-- file: (?P<file>\S+) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
+COMMAND = re.compile(r"^\$ (fustgo|python|pytest) (.*?)(?:\s+#.*)?$", re.MULTILINE)
+
+
+def run_python(folder: Path, program: str, line: str) -> None:
+    """A script, or its tests, as its author runs them."""
+    start = {"python": [sys.executable], "pytest": [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]}
+    command = [*start[program], *shlex.split(line)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("document", ["docs/quickstart.md", "docs/dag-authoring.md"])
@@ -32,9 +43,12 @@ def test_the_snippets_of_a_document_run(document: str, tmp_path: Path, home: Pat
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block["text"], encoding="utf-8")
         elif block["kind"] == "console":
-            for line in re.findall(r"^\$ fustgo (.*?)(?:\s+#.*)?$", block["text"], re.MULTILINE):
-                result = shell.run(*shlex.split(line))
-                assert result.code == 0, f"{document}: fustgo {line}\n{result}"
+            for program, line in COMMAND.findall(block["text"]):
+                if program == "fustgo":
+                    result = shell.run(*shlex.split(line))
+                    assert result.code == 0, f"{document}: fustgo {line}\n{result}"
+                else:
+                    run_python(folder, program, line)
                 ran += 1
     assert ran, f"{document} runs nothing"
 

@@ -1,0 +1,207 @@
+"""`dag.test()`: one run of a DAG in this thread, on a store in memory, by the code of every other run.
+
+What user code raised is raised again with its own traceback, so that a debugger and pytest show its lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.client import Client, Definition
+from orchestrator.clock import SystemClock
+from orchestrator.dag.graph import compile_stages
+from orchestrator.dag.manual import manual_interval
+from orchestrator.dag.params import resolve_params
+from orchestrator.dag.reading import read
+from orchestrator.dag.trial import NodeResult, RunResult
+from orchestrator.dag.validation import check
+from orchestrator.engine.boundary import authors_frame
+from orchestrator.engine.discovery import discovered
+from orchestrator.engine.signals import Signals
+from orchestrator.errors import FustgoError, UsageError
+from orchestrator.runs.figures import node_figures
+from orchestrator.runs.times import given_date
+from orchestrator.sdk.connection import CONNECTION_PREFIX, VARIABLE_PREFIX
+from orchestrator.sdk.function import functions_of
+from orchestrator.sdk.registry import Registry
+from orchestrator.store.memory import MemoryDatabase
+from orchestrator.worker.inline import InlineWorker
+
+if TYPE_CHECKING:
+    from orchestrator.dag.builder import DAG
+    from orchestrator.engine.progress import StageProgress
+    from orchestrator.store.tables import Run
+    from orchestrator.store.views import RunView
+
+
+def run(
+    dag: DAG,
+    *,
+    params: Mapping[str, Any] | None,
+    logical_date: datetime | str | None,
+    connections: Mapping[str, str | Mapping[str, Any]] | None,
+    variables: Mapping[str, str] | None,
+    project: Path | str | None,
+    raises: bool,
+) -> RunResult:
+    """See `DAG.test`."""
+    registry, clock = Registry(), LeapingClock()
+    definition = _definition(dag, registry, _folder(project))
+    environ = os.environ | _variables(connections or {}, variables or {})
+    errors: list[FustgoError] = []
+    with TemporaryDirectory(prefix="fustgo-test-") as folder:
+        database = MemoryDatabase(clock)
+        try:
+            client = Client(database, registry, clock, Path(folder))
+            worker = client.register_command()
+            created = _start(client, definition, worker, params or {}, logical_date)
+            executor = TrialWorker(
+                database, registry, clock, Path(folder), worker, Signals(), environ, errors.append
+            )
+            executor.run_to_end(created.number, _Silent(), definition.tree)
+            view = client.show_run(str(created.number))
+            result = _result(view, client.rejects_folder(view), errors)
+        finally:
+            database.close()
+    if raises and not result.succeeded and result.errors:
+        raise result.errors[-1]
+    return result
+
+
+class LeapingClock(SystemClock):
+    """The machine's clock, which is put forward where a wait is spared."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self._ahead
+
+    def leap(self, due: datetime) -> None:
+        """Make it that time, unless it is later already."""
+        self._ahead += max(timedelta(), due - self.now())
+
+
+@dataclass(frozen=True)
+class TrialWorker(InlineWorker):
+    """The inline executor, whose retries wait for nothing."""
+
+    def _wait(self, due: datetime | None) -> None:
+        assert isinstance(self.clock, LeapingClock)
+        if due is not None:
+            self.clock.leap(due)
+
+
+class _Silent:
+    """A watcher that says nothing: the caller has the result."""
+
+    def note(self, text: str) -> None:
+        """Nobody reads it."""
+
+    def show(self, stage: str, progress: StageProgress) -> None:
+        """Nobody looks."""
+
+
+def _definition(dag: DAG, registry: Registry, project: Path) -> Definition:
+    """The DAG checked as `fustgo run` checks it; raises Problems."""
+    marks = dag.draft.marks
+    file = Path(marks.file).absolute()
+    marks.tree = file.parent
+    with functions_of(marks.tree):
+        value = read(dag.draft, registry)
+    check(value, marks, registry, discovered(value, registry, project=project, tree=marks.tree)).or_raise()
+    return Definition(value, compile_stages(value), file, marks.tree, project)
+
+
+def _start(
+    client: Client,
+    definition: Definition,
+    worker: int,
+    params: Mapping[str, Any],
+    logical_date: datetime | str | None,
+) -> Run:
+    dag = definition.dag
+    if isinstance(logical_date, datetime):
+        logical_date = logical_date.isoformat()
+    date = given_date(logical_date, dag.timezone) or datetime.now(UTC)
+    return client.start(
+        definition,
+        worker=worker,
+        logical_date=date,
+        interval=manual_interval(dag, date),
+        params=resolve_params(dag, params),
+    )
+
+
+def _folder(project: Path | str | None) -> Path:
+    folder = Path(project or ".").resolve()
+    if not folder.is_dir():
+        raise UsageError(f"project: {project} is no folder", hint="name the folder of the data paths")
+    return folder
+
+
+def _variables(
+    connections: Mapping[str, str | Mapping[str, Any]], variables: Mapping[str, str]
+) -> dict[str, str]:
+    """Connections and variables as the environment would hold them."""
+    given = {}
+    for name, value in connections.items():
+        given[CONNECTION_PREFIX + name.upper()] = value if isinstance(value, str) else json.dumps(dict(value))
+    for name, text in variables.items():
+        if not isinstance(text, str):
+            raise UsageError(f"variable {name!r} is {text!r}, which is no text", hint="write it in quotes")
+        given[VARIABLE_PREFIX + name.upper()] = text
+    return given
+
+
+def _result(view: RunView, rejects: Path | None, errors: list[FustgoError]) -> RunResult:
+    return RunResult(
+        state=str(view.run.state),
+        run_id=view.run.run_id,
+        stages={stage.stage_run.stage: str(stage.stage_run.state) for stage in view.stages},
+        nodes=dict(_nodes(view)),
+        rejects=tuple(_lines(rejects)),
+        errors=tuple(map(raised, errors)),
+    )
+
+
+def _nodes(view: RunView) -> Iterator[tuple[str, NodeResult]]:
+    for stage in view.stages:
+        figures, results = node_figures(stage.counters), stage.stage_run.result or {}
+        for node in stage.nodes:
+            moved, left = figures.get(node), results.get(node)
+            told = left.get("result") if moved is not None and isinstance(left, dict) else left
+            yield (
+                node,
+                NodeResult(
+                    state=str(stage.stage_run.state),
+                    rows_in=moved.rows_in if moved else 0,
+                    rows_out=moved.rows_out if moved else 0,
+                    rejects=moved.rejects if moved else 0,
+                    dropped=moved.dropped if moved else 0,
+                    result=told,
+                ),
+            )
+
+
+def _lines(folder: Path | None) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob("*.jsonl")) if folder is not None else ():
+        yield from map(json.loads, path.read_text(encoding="utf-8").splitlines())
+
+
+def raised(error: FustgoError) -> BaseException:
+    """What an author's code raised, told where; the error itself where that is not the author's doing."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if not isinstance(cause, FustgoError) and authors_frame(cause) is not None:
+            cause.add_note(error.message)
+            return cause
+        cause = cause.__cause__
+    return error
