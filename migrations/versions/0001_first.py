@@ -60,6 +60,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("deleted_at IS NULL"),
     )
     op.create_table(
+        "load_errors",
+        sa.Column("file", sa.String(), nullable=False),
+        sa.Column("bundle_version", sa.String(), nullable=False),
+        sa.Column("message", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("file", name=op.f("pk_load_errors")),
+    )
+    op.create_table(
         "pools",
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("slots", _WHOLE, nullable=False),
@@ -86,6 +94,7 @@ def upgrade() -> None:
         sa.Column("slots", _WHOLE, nullable=False),
         sa.Column("beat", _WHOLE, nullable=False),
         sa.Column("beat_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("unseen", sa.JSON(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),

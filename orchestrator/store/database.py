@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.clock import Clock
 from orchestrator.errors import StoreError, UsageError
+from orchestrator.store.hints import Hints
 from orchestrator.store.writers import LEASE
 
 _TRIES = 5
@@ -52,6 +53,7 @@ class Database(ABC):
 
     place: str
     clock: Clock
+    hints: Hints
     retried: int = 0
     _suspend_asked: bool = False
 
@@ -94,6 +96,11 @@ class Database(ABC):
             self._suspend_asked = True
         else:
             os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _tell(self, topics: set[str]) -> None:
+        """Send the hints of a transaction that has committed."""
+        if topics:
+            self.hints.send(topics)
 
     def _suspend_if_asked(self) -> None:
         if self._suspend_asked:

@@ -23,6 +23,8 @@ from orchestrator.errors import StoreError, UsageError
 from orchestrator.store import HEAD, migrate
 from orchestrator.store.database import CollisionError, Database, Health, between
 from orchestrator.store.dialects import postgresql_library, take_schema_lock
+from orchestrator.store.hints import collected
+from orchestrator.store.notifications import Notifications
 
 _OLDEST = (13,)  # the first with pg_current_xact_id
 _IDLE = 5_000  # milliseconds that a session may stand still inside a transaction
@@ -69,6 +71,7 @@ class PostgresqlDatabase(Database):
             pool_pre_ping=True,  # a server that was restarted costs a reconnection, not a run
         )
         event.listen(self._engine, "connect", self._configure)
+        self.hints = Notifications(self._connect)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -76,13 +79,14 @@ class PostgresqlDatabase(Database):
         if thread in self._writing:
             raise RuntimeError("a transaction was opened inside another one of the same thread")
         begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-        with self._explained(), self._engine.connect() as connection:
+        with self._explained(), self._engine.connect() as connection, collected(connection) as hints:
             self._writing.add(thread)
             try:
                 with between(connection, begin):
                     yield connection
             finally:
                 self._writing.discard(thread)
+        self._tell(hints)
         self._suspend_if_asked()
 
     @contextlib.contextmanager
@@ -96,6 +100,7 @@ class PostgresqlDatabase(Database):
         return bool(self._writing)
 
     def close(self) -> None:
+        self.hints.close()
         self._engine.dispose()
 
     def prepare(self, *, create: bool) -> None:
@@ -135,6 +140,12 @@ class PostgresqlDatabase(Database):
             ("integrity", f"{len(problems)} problems" if problems else "ok"),
         )
         return Health(facts, tuple(problems))
+
+    def _connect(self) -> Any:
+        """A session of the driver's own, outside the pool."""
+        words, named = self._engine.dialect.create_connect_args(self._engine.url)
+        kept_alive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+        return postgresql_library().connect(*words, **{**kept_alive, **named}, autocommit=True)
 
     def _configure(self, connection: Any, _record: object) -> None:
         """Settings of every session; `synchronous_commit` only where it would lose what was committed."""

@@ -23,8 +23,10 @@ from orchestrator.clock import Clock
 from orchestrator.errors import StoreError, UsageError
 from orchestrator.store import HEAD, migrate
 from orchestrator.store.database import Database, Health, between
+from orchestrator.store.datagrams import Datagrams
 from orchestrator.store.dialects import has_wal_reset_defect, sqlite_library
 from orchestrator.store.filesystems import refuse_network
+from orchestrator.store.hints import collected
 from orchestrator.store.writers import WriterQueue
 
 _BUSY = 15_000  # milliseconds; beyond our own queue only a checkpoint or a foreign tool is waited for
@@ -43,6 +45,7 @@ class SqliteDatabase(Database):
         self.clock = clock
         self.library: str = library.sqlite_version
         self.has_defect = has_wal_reset_defect(library.sqlite_version_info)
+        self.hints = Datagrams(path)
         self._writers = WriterQueue(path.with_name(path.name + ".lock"), lease)
         # AUTOCOMMIT: neither SQLAlchemy nor the driver opens or ends a transaction, `transaction` does.
         self._engine = create_engine(
@@ -56,9 +59,11 @@ class SqliteDatabase(Database):
             self._writers.turn(),
             self._explained(),
             self._engine.connect() as connection,
+            collected(connection) as hints,
             between(connection, "BEGIN IMMEDIATE"),
         ):
             yield connection
+        self._tell(hints)
         self._suspend_if_asked()
 
     @contextlib.contextmanager
@@ -76,6 +81,7 @@ class SqliteDatabase(Database):
             return connection.exec_driver_sql(f"PRAGMA {name}").scalar()
 
     def close(self) -> None:
+        self.hints.close()
         self._engine.dispose()
         self._writers.close()
 

@@ -26,6 +26,7 @@ class Worker(Entity, table=True):
     its own host, by its beat on another.
 
     `start_time` names the process for good: the boot, and the clock tick in it at which the process began.
+    `unseen`: running attempts that name this worker and that its last beat did not name.
     """
 
     __tablename__ = "workers"
@@ -40,6 +41,7 @@ class Worker(Entity, table=True):
     slots: int = 1
     beat: int = 0
     beat_at: datetime = Field(sa_type=Instant)
+    unseen: list[int] = Field(default_factory=list, sa_type=JSON)
     started_at: datetime = Field(sa_type=Instant)
     ended_at: datetime | None = Field(default=None, sa_type=Instant)
 

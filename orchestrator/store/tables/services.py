@@ -26,6 +26,17 @@ class Runner(Entity, table=True):
     ended_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
+class LoadError(Entity, table=True):
+    """A DAG file of a bundle that could not be loaded, and why; gone when it can be."""
+
+    __tablename__ = "load_errors"
+
+    file: str = Field(primary_key=True)
+    bundle_version: str
+    message: str
+    at: datetime = Field(sa_type=Instant)
+
+
 class Schedule(Entity, table=True):
     """When a DAG fires next. Firing is a compare-and-set on `next_fire_at`."""
 

@@ -1,0 +1,75 @@
+"""Hints: what wakes those who wait for something in the store.
+
+A transaction marks what others may now have to do; the database tells them after the commit, and only
+then. A hint may be lost (who listens is full, stopped or cut off) and is never relied on: everybody looks
+by himself each second. An open store does not wake itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from orchestrator.store.database import Database
+
+Topic: TypeAlias = Literal["work", "ask", "run"]
+TOPICS: frozenset[str] = frozenset(get_args(Topic))
+_MARKED = "fustgo.hints"
+
+
+class Listener(Protocol):
+    """Hears hints. Wait until `fileno` is readable, then `take`; ask for `fileno` anew before each wait."""
+
+    def fileno(self) -> int:
+        """What becomes readable with a hint."""
+
+    def take(self) -> set[str]:
+        """The topics heard since the last call, all where some may have been missed; never waits."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+class Hints(Protocol):
+    """The hints of one open store. Telling neither waits for a listener nor raises."""
+
+    def send(self, topics: set[str]) -> None:
+        """Tell everybody who listens, but those of this open store."""
+
+    def listen(self) -> Listener:
+        """Start to hear what others tell; raises StoreError."""
+
+    def close(self) -> None:
+        """Let go of what was opened to tell them."""
+
+
+def mark(connection: Connection, topic: Topic) -> None:
+    """Have this topic told when the transaction has committed.
+
+    `work`: an attempt may be claimed. `ask`: a verb wants something of a running attempt. `run`: a run began,
+    ended, or may be promoted. Raises RuntimeError outside a transaction that writes.
+    """
+    marked: set[str] | None = connection.info.get(_MARKED)
+    if marked is None:
+        raise RuntimeError(f"the hint {topic!r} was marked outside a transaction that writes")
+    marked.add(topic)
+
+
+@contextlib.contextmanager
+def collected(connection: Connection) -> Iterator[set[str]]:
+    """What is marked on this connection inside the block."""
+    marked: set[str] = set()
+    connection.info[_MARKED] = marked
+    try:
+        yield marked
+    finally:
+        del connection.info[_MARKED]
+
+
+def listen(database: Database) -> Listener:
+    """Start to hear the hints of a store; raises StoreError where that is impossible."""
+    return database.hints.listen()
