@@ -63,11 +63,12 @@ def mark(connection: Connection, topic: Topic) -> None:
 def collected(connection: Connection) -> Iterator[set[str]]:
     """What is marked on this connection inside the block."""
     marked: set[str] = set()
-    connection.info[_MARKED] = marked
+    info = connection.info  # of the session: a connection that broke gives it out no more
+    info[_MARKED] = marked
     try:
         yield marked
     finally:
-        del connection.info[_MARKED]
+        info.pop(_MARKED, None)
 
 
 def listen(database: Database) -> Listener:
