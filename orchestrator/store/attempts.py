@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,18 +44,19 @@ class Asked:
         return self.pause or self.stop is not None
 
 
-def lock_run(connection: Connection, attempt: int) -> None:
-    """Lock the run of an attempt: the first lock of whoever writes for one, or ends it (rule 8.12).
+def lock_runs(connection: Connection, ids: Collection[int]) -> None:
+    """Lock the runs of attempts in the order of creation: the first locks of whoever writes for one, or ends
+    it (rules 8.11, 8.12).
 
-    Claims of the run's other stages go on meanwhile, verbs wait. What is read before is not to be trusted.
+    Claims of the runs' other stages go on meanwhile, verbs wait. What is read before is not to be trusted.
     """
     if has_row_locks(connection):
-        run = select(stage_runs.c.run).join_from(
+        found = select(stage_runs.c.run).join_from(
             attempts, stage_runs, attempts.c.stage_run == stage_runs.c.id
         )
-        number = run.where(attempts.c.id == attempt).scalar_subquery()
-        locked = select(runs.c.number).where(runs.c.number == number).with_for_update(key_share=True)
-        connection.execute(locked)
+        of_attempts = runs.c.number.in_(found.where(attempts.c.id.in_(ids)))
+        locked = select(runs.c.number).where(of_attempts).order_by(runs.c.number)
+        connection.execute(locked.with_for_update(key_share=True))
 
 
 def hold(connection: Connection, attempt: int) -> Held:
@@ -62,7 +64,7 @@ def hold(connection: Connection, attempt: int) -> Held:
 
     Raises AttemptLost where it does not run any more: it was taken away, and must stop.
     """
-    lock_run(connection, attempt)
+    lock_runs(connection, [attempt])
     query = (
         select(
             attempts.c.id,

@@ -6,11 +6,9 @@ function works inside the caller's transaction.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
@@ -19,8 +17,8 @@ from orchestrator.dag.stages import StageGraph
 from orchestrator.errors import RefusedError, StoreError, UsageError
 from orchestrator.runs import advance as pure
 from orchestrator.runs.checkpoint import Checkpoint, Decision, Json
-from orchestrator.runs.ending import Again, Clear, End, Situation, fate
-from orchestrator.runs.states import RUN_ENDS, STAGE_ENDS, AttemptState, Outcome, RunState, StageState
+from orchestrator.runs.ending import End
+from orchestrator.runs.states import RUN_ENDS, STAGE_ENDS, RunState, StageState
 from orchestrator.store import attempts, epochs, runs, stage_runs
 from orchestrator.store.dags import graph_of, lock_dag
 from orchestrator.store.identity import uuid7
@@ -28,7 +26,6 @@ from orchestrator.store.stage_runs import Outline
 from orchestrator.store.tables import Dag, DagVersion, Run, StageRun
 from orchestrator.store.transitions import move_run, move_stage, tell
 
-MAX_RESULT = 64 * 1024  # bytes of a stage's result as JSON
 _RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]{1,250}")
 
 
@@ -63,6 +60,7 @@ def create_run(
             uid=uuid7(now),
             dag=dag.id,
             version=version.id,
+            bundle_version=None if held_by is not None else dag.bundle_version,
             run_id=_run_id(connection, dag, run_id, run_type, logical_date or now),
             run_type=run_type,
             lane="backfill" if run_type == "backfill" else "live",
@@ -166,73 +164,6 @@ def applied(connection: Connection, attempt: int, epoch: int, now: datetime) -> 
         stage_runs.change(connection, held.stage_run, unresolved=False)
 
 
-@dataclass(frozen=True)
-class Finished:
-    """What a finish left: the stage's state, when its next attempt is due, and the run's state."""
-
-    stage: StageState
-    due: datetime | None
-    run: RunState
-
-
-def finish(
-    connection: Connection,
-    attempt: int,
-    outcome: Outcome,
-    *,
-    error: Mapping[str, Json] | None = None,
-    result: Json = None,
-    retry: bool = True,
-    give_up: bool = False,
-    now: datetime,
-) -> Finished:
-    """End a running attempt with all that follows from it (rule 8.3), in one transaction.
-
-    `error` says what went wrong (a message, the node, ...). `retry` is False for a failure that another try
-    cannot mend. `give_up`: the epoch that is owed can never be applied (rule 4.3), so the stage is abandoned
-    from this transaction on. A repeat with the same outcome is answered as done. Raises AttemptLost.
-    """
-    attempts.lock_run(connection, attempt)
-    ended = attempts.get(connection, attempt)
-    stage_run = stage_runs.get(connection, ended.stage_run)
-    run = runs.get(connection, stage_run.run)
-    if ended.state == AttemptState.DONE and ended.outcome == outcome:
-        return _standing(connection, stage_run.id)
-    if ended.state != AttemptState.RUNNING:
-        raise attempts.lost(attempt)
-    failure = dict(error) if error is not None else None
-    if ended.only == "abandon" and outcome == Outcome.SUCCESS:
-        epochs.give_up(connection, run.number, stage_run.id, now)
-        stage_runs.change(connection, stage_run.id, abandoning=False)
-    owed = epochs.owed_epoch(connection, stage_run.id)
-    if outcome == Outcome.SUCCESS and owed is not None:
-        raise StoreError(f"attempt {attempt} cannot succeed: epoch {owed} is not applied")
-    attempts.end(connection, ended, run.number, outcome, error=failure, now=now)
-    situation = Situation(
-        outcome=outcome,
-        stage=graph_of(connection, stage_run.version)[stage_run.stage],
-        only=ended.only,
-        stop_as=stage_run.stop_as,
-        owed=owed is not None,
-        open_run=run.state not in RUN_ENDS and run.cancel_cause is None,
-        retry=retry,
-        give_up=give_up,
-        tries=stage_run.tries,
-        losses=stage_run.losses,
-    )
-    match fate(situation):
-        case End() as end:
-            end_stage(connection, run, stage_run, end, error=failure, result=_checked(result), now=now)
-        case Again() as again:
-            _try_again(connection, stage_run, again, failure, now)
-        case Clear():
-            stage_runs.start_over(connection, stage_run, now)
-            graph, rows = graph_of(connection, run.version), stage_runs.outline(connection, run.number)
-            stage_runs.recount(connection, graph, rows)
-            advance(connection, run, [stage_run.stage], now)
-    return _standing(connection, stage_run.id)
-
-
 def end_stage(
     connection: Connection,
     run: Run,
@@ -293,36 +224,6 @@ def _open_again(connection: Connection, run: Run, now: datetime) -> Run:
     fresh = {"ended_at": None, "cancel_cause": None}
     move_run(connection, run.number, run.state, state, now=now, **fresh)
     return runs.get(connection, run.number)
-
-
-def _try_again(
-    connection: Connection, stage_run: StageRun, again: Again, error: dict[str, Any] | None, now: datetime
-) -> None:
-    values = {"tries": again.tries, "losses": again.losses, "stop_as": again.stop_as}
-    if again.only == "abandon":
-        stage_runs.change(connection, stage_run.id, abandoning=True)
-    old, new = stage_run.state, StageState.QUEUED
-    error = error or stage_run.error
-    move_stage(connection, stage_run.run, stage_run.id, old, new, now=now, error=error, **values)
-    due = now + timedelta(seconds=again.delay)
-    attempts.enqueue(connection, stage_run.id, due=due, only=again.only, now=now)
-
-
-def _standing(connection: Connection, stage_run: int) -> Finished:
-    stage = stage_runs.get(connection, stage_run)
-    due = select(attempts.attempts.c.due_at).where(
-        attempts.attempts.c.stage_run == stage_run, attempts.attempts.c.state == AttemptState.QUEUED
-    )
-    return Finished(stage.state, connection.execute(due).scalar(), runs.get(connection, stage.run).state)
-
-
-def _checked(result: Json) -> Json:
-    if result is not None and (size := len(json.dumps(result).encode())) > MAX_RESULT:
-        raise StoreError(
-            f"a result of {size} bytes: at most {MAX_RESULT} are kept",
-            hint="write it to a file, return its path",
-        )
-    return result
 
 
 def _run_id(

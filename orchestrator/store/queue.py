@@ -18,7 +18,7 @@ from orchestrator.store import runs as run_rows
 from orchestrator.store import stage_runs as stage_rows
 from orchestrator.store import workers as worker_rows
 from orchestrator.store.dialects import has_row_locks, take_claim_lock
-from orchestrator.store.tables import Attempt, Dag, DagVersion, Pool, Run, StageRun, table_of
+from orchestrator.store.tables import Attempt, Dag, Pool, Run, StageRun, table_of
 from orchestrator.store.transitions import move_attempt, move_stage
 
 attempts, stage_runs, runs = table_of(Attempt), table_of(StageRun), table_of(Run)
@@ -35,17 +35,34 @@ class Claimed:
     stage_run: StageRun
     run: Run
     dag: Dag
-    version: DagVersion
+    version: int
 
 
-def claim(connection: Connection, *, worker: int, held: bool, now: datetime) -> Claimed | None:
-    """Claim the next attempt, None where there is none to claim now.
+def claim(
+    connection: Connection, *, worker: int, limit: int = 1, held: bool = False, now: datetime
+) -> list[Claimed]:
+    """Claim the next attempts, up to `limit`; none where there is nothing to claim now.
 
     `held`: of the runs that this worker holds, one attempt at a time; else of those that nobody holds.
     """
     take_claim_lock(connection)
     if held and _executes(connection, worker):
-        return None
+        return []
+    found: list[Claimed] = []
+    while len(found) < (1 if held else limit):
+        one = _claim(connection, worker, held, now)
+        if one is None:
+            break
+        found.append(one)
+    return found
+
+
+def is_claimable(connection: Connection, *, worker: int, now: datetime) -> bool:
+    """Whether anything may be there to claim of the runs that nobody holds. Takes no lock."""
+    return connection.execute(_candidates(connection, worker, False, now).limit(1)).first() is not None
+
+
+def _claim(connection: Connection, worker: int, held: bool, now: datetime) -> Claimed | None:
     chosen = _choose(connection, worker, held, now)
     if chosen is None:
         return None
@@ -105,8 +122,7 @@ def _claimed(connection: Connection, attempt: int, only: Only | None, stage_run:
     stage = stage_rows.get(connection, stage_run)
     run = run_rows.get(connection, stage.run)
     dag = dag_rows.get_dag(connection, run.dag)
-    version = dag_rows.get_version(connection, stage.version)
-    return Claimed(attempt, only, stage.base, stage, run, dag, version)
+    return Claimed(attempt, only, stage.base, stage, run, dag, stage.version)
 
 
 def _candidates(connection: Connection, worker: int, held: bool, now: datetime) -> Select[Any]:

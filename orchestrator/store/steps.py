@@ -6,19 +6,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.crash import crash_point
-from orchestrator.runs.checkpoint import Checkpoint, Decision, Json
-from orchestrator.runs.states import RUN_ENDS, Outcome, StageState
-from orchestrator.store import attempts, lifecycle, queue
+from orchestrator.runs.checkpoint import Checkpoint, Decision
+from orchestrator.runs.report import Report
+from orchestrator.runs.states import RUN_ENDS, StageState
+from orchestrator.store import attempts, finishing, lifecycle, queue
 from orchestrator.store.attempts import Asked
 from orchestrator.store.database import Database
-from orchestrator.store.lifecycle import Finished
+from orchestrator.store.finishing import Finished
 from orchestrator.store.queue import Claimed
 
 
-def claim(database: Database, *, worker: int, held: bool) -> Claimed | None:
-    """Claim the next attempt (see `queue.claim`)."""
+def claim(database: Database, *, worker: int, limit: int = 1, held: bool = False) -> list[Claimed]:
+    """Claim up to `limit` attempts (see `queue.claim`).
+
+    Looks first whether anything is there to claim, so that who finds nothing holds up nobody.
+    """
+    if not held:
+        with database.read() as connection:
+            if not queue.is_claimable(connection, worker=worker, now=database.clock.now()):
+                return []
     return database.run_transaction(
-        lambda connection: queue.claim(connection, worker=worker, held=held, now=database.clock.now())
+        lambda connection: queue.claim(
+            connection, worker=worker, limit=limit, held=held, now=database.clock.now()
+        )
     )
 
 
@@ -50,31 +60,14 @@ def progress(database: Database, attempt: int, figures: dict[str, Any]) -> Asked
     )
 
 
-def finish(
-    database: Database,
-    attempt: int,
-    outcome: Outcome,
-    *,
-    error: Mapping[str, Json] | None = None,
-    result: Json = None,
-    retry: bool = True,
-    give_up: bool = False,
-) -> Finished:
-    """End an attempt (see `lifecycle.finish`); may pass `stage.success` and `run.ended`."""
+def finish(database: Database, reports: Mapping[int, Report]) -> dict[int, Finished | None]:
+    """End attempts, in one transaction (see `finishing.finish`); may pass `stage.success` and `run.ended`."""
     finished = database.run_transaction(
-        lambda connection: lifecycle.finish(
-            connection,
-            attempt,
-            outcome,
-            error=error,
-            result=result,
-            retry=retry,
-            give_up=give_up,
-            now=database.clock.now(),
-        )
+        lambda connection: finishing.finish(connection, reports, database.clock.now())
     )
-    if finished.stage == StageState.SUCCESS:
+    ended = [one for one in finished.values() if one is not None]
+    if any(one.stage == StageState.SUCCESS for one in ended):
         crash_point("stage.success")
-    if finished.run in RUN_ENDS:
+    if any(one.run in RUN_ENDS for one in ended):
         crash_point("run.ended")
     return finished

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,9 +25,11 @@ from orchestrator.runs.report import Report
 from orchestrator.runs.states import RUN_ENDS, Outcome, StageState
 from orchestrator.sdk.function import functions_of
 from orchestrator.sdk.registry import Registry
-from orchestrator.store import dags, queue, runs, stage_runs, steps, verbs
+from orchestrator.store import queue, runs, stage_runs, steps, verbs
 from orchestrator.store.artifacts import run_folder
+from orchestrator.store.attempts import lost
 from orchestrator.store.database import Database
+from orchestrator.store.definitions import Definitions
 from orchestrator.store.processes import host
 from orchestrator.worker.orders import connections_of, template_uses, template_values, times_of
 
@@ -96,6 +99,11 @@ class InlineWorker:
     environ: Mapping[str, str]
     on_error: Callable[[FustgoError], None] = lambda _: None
 
+    @cached_property
+    def definitions(self) -> Definitions:
+        """The versions of this store, parsed once."""
+        return Definitions(self.database)
+
     def run_to_end(self, run: int, watcher: Watcher, tree: Path) -> Report | None:
         """Execute a held run until it ends or is paused; the last report that was no success.
 
@@ -104,12 +112,12 @@ class InlineWorker:
         worst: Report | None = None
         while True:
             claimed = steps.claim(self.database, worker=self.worker, held=True)
-            if claimed is not None:
-                report = self._execute(claimed, watcher, tree)
+            if claimed:
+                report = self._execute(claimed[0], watcher, tree)
                 worst = report if report.outcome != Outcome.SUCCESS else worst
             if self.signals.pausing:
                 self._pause(run)
-            if claimed is not None:
+            if claimed:
                 continue
             with self.database.read() as connection:
                 state = runs.get(connection, run)
@@ -139,17 +147,9 @@ class InlineWorker:
         return report
 
     def _finish(self, claimed: queue.Claimed, report: Report, watcher: Watcher) -> None:
-        failed = report.outcome != Outcome.SUCCESS and report.message
-        error = {"message": report.message, "hint": report.hint, "node": report.node} if failed else None
-        done = steps.finish(
-            self.database,
-            claimed.attempt,
-            report.outcome,
-            error=error,
-            result=dict(report.results) or None,
-            retry=report.retry,
-            give_up=report.gives_up,
-        )
+        done = steps.finish(self.database, {claimed.attempt: report})[claimed.attempt]
+        if done is None:
+            raise lost(claimed.attempt)
         if report.outcome == Outcome.SUCCESS and report.message:
             watcher.note(f"{claimed.stage_run.stage}: {report.message}")
         if report.outcome == Outcome.FAILED and done.stage == StageState.QUEUED and done.due is not None:
@@ -164,10 +164,11 @@ class InlineWorker:
                 verbs.pause_run(connection, state, now=self.clock.now())
 
     def _order(self, claimed: queue.Claimed, tree: Path) -> Order:
-        dag = Dag.from_document(claimed.version.document)
+        document = self.definitions.document(claimed.version)
+        dag = Dag.from_document(document)
         run, stage = claimed.run, claimed.stage_run
+        members = self.definitions.nodes(claimed.version, stage.stage)
         with self.database.read() as connection:
-            members = dags.graph_of(connection, claimed.version.id)[stage.stage].nodes
             results = stage_runs.results(connection, run.number)
         nodes = [node for node in dag.nodes if node.id in members]
         interval = (run.interval_start, run.interval_end) if run.interval_start and run.interval_end else None
@@ -183,7 +184,7 @@ class InlineWorker:
             stage=stage.stage,
             map_index=stage.map_index,
             base=claimed.base,
-            document=claimed.version.document,
+            document=document,
             nodes=members,
             project=run.project,
             artifacts=str(folder),

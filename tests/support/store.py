@@ -11,10 +11,22 @@ from typing import Any
 
 from orchestrator.dag.stages import Branching, Stage, StageGraph
 from orchestrator.runs.checkpoint import Decision, Token
+from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome, RunState
-from orchestrator.store import dags, lifecycle, processes, queue, runs, stage_runs, steps, verbs, workers
+from orchestrator.store import (
+    attempts,
+    dags,
+    lifecycle,
+    processes,
+    queue,
+    runs,
+    stage_runs,
+    steps,
+    verbs,
+    workers,
+)
 from orchestrator.store.database import Database
-from orchestrator.store.lifecycle import Finished
+from orchestrator.store.finishing import Finished
 from orchestrator.store.sqlite import SqliteDatabase, open_sqlite
 from orchestrator.store.tables import DagVersion, Run, StageRun
 from orchestrator.store.writers import LEASE
@@ -127,7 +139,7 @@ class Command:
             )
 
     def claim(self) -> queue.Claimed | None:
-        return steps.claim(self.database, worker=self.worker, held=True)
+        return next(iter(steps.claim(self.database, worker=self.worker, held=True)), None)
 
     def must_claim(self, stage: str | None = None) -> queue.Claimed:
         claimed = self.claim()
@@ -151,7 +163,11 @@ class Command:
         steps.applied(self.database, attempt, number)
 
     def finish(self, attempt: int, outcome: Outcome = Outcome.SUCCESS, **values: Any) -> Finished:
-        return steps.finish(self.database, attempt, outcome, **values)
+        """Finish an attempt; raises AttemptLost where it bounced."""
+        finished = steps.finish(self.database, {attempt: Report(outcome, **values)})[attempt]
+        if finished is None:
+            raise attempts.lost(attempt)
+        return finished
 
     def run_to_end(self, outcomes: Mapping[str, Outcome] | None = None) -> list[str]:
         """Execute all that can be claimed; the stages in the order of their claims."""

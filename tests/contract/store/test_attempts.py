@@ -7,6 +7,7 @@ from sqlalchemy import select, text
 
 from orchestrator.errors import AttemptLost, StoreError
 from orchestrator.runs.checkpoint import Checkpoint, Decision, NodeState, Token
+from orchestrator.runs.report import Report
 from orchestrator.runs.states import EpochState, Outcome
 from orchestrator.store import attempts, steps, verbs
 from orchestrator.store.attempts import Asked
@@ -115,11 +116,11 @@ def test_no_write_of_an_attempt_counts_once_it_was_taken_away(command: Command, 
         lambda: steps.decide(database, attempt, Decision(2)),
         lambda: steps.applied(database, attempt, 1),
         lambda: steps.progress(database, attempt, {}),
-        lambda: steps.finish(database, attempt, Outcome.SUCCESS),
-        lambda: steps.finish(database, attempt, Outcome.FAILED),
     ):
         with pytest.raises(AttemptLost, match=f"attempt {attempt} was taken away"):
             write()
+    for outcome in (Outcome.SUCCESS, Outcome.FAILED):
+        assert steps.finish(database, {attempt: Report(outcome)}) == {attempt: None}
     assert everything(database) == before
     assert command.states(run.number) == {"a": "queued"}
 

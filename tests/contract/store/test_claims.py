@@ -7,11 +7,12 @@ import subprocess
 import sys
 from datetime import timedelta
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from orchestrator.runs.states import Outcome, RunState
 from orchestrator.store import attempts, pools, queue, runs, stage_runs, verbs
 from orchestrator.store.database import Database
+from orchestrator.store.definitions import Definitions
 from tests.support.store import START, Command, ManualClock, graph
 
 FREE = graph(dict.fromkeys("abcd", ""))
@@ -19,6 +20,7 @@ FREE = graph(dict.fromkeys("abcd", ""))
 CLAIM_ALL = """
 import sys, json
 from orchestrator.clock import SystemClock
+from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome
 from orchestrator.store import processes, steps, workers
 from orchestrator.store.database import open_database
@@ -29,11 +31,16 @@ with store.transaction() as connection:
                                      kind="worker", now=store.clock.now())
 sys.stdin.readline()
 mine = []
-while (claimed := steps.claim(store, worker=worker, held=False)) is not None:
-    mine.append(claimed.attempt)
-    steps.finish(store, claimed.attempt, Outcome.SUCCESS)
+while claimed := steps.claim(store, worker=worker, limit=2):
+    mine += [one.attempt for one in claimed]
+    steps.finish(store, {one.attempt: Report(Outcome.SUCCESS) for one in claimed})
 print(json.dumps(mine))
 """
+
+
+def one(connection: Connection, command: Command) -> queue.Claimed | None:
+    """The next attempt of those that nobody holds."""
+    return next(iter(queue.claim(connection, worker=command.worker, now=START)), None)
 
 
 def test_several_processes_claim_every_attempt_once(command: Command, url: str) -> None:
@@ -66,10 +73,10 @@ def test_a_command_claims_only_what_it_holds_and_one_at_a_time(command: Command,
 def test_services_do_not_claim_what_a_command_holds(command: Command, database: Database) -> None:
     command.start(FREE)
     with database.transaction() as connection:
-        assert queue.claim(connection, worker=command.worker, held=False, now=START) is None
+        assert one(connection, command) is None
 
 
-def test_a_claim_carries_what_an_order_is_made_from(command: Command) -> None:
+def test_a_claim_carries_what_an_order_is_made_from(command: Command, database: Database) -> None:
     run = command.start(graph({"a": ""}), params={"day": "2026-01-01"})
     claimed = command.must_claim()
     assert (claimed.run.number, claimed.stage_run.stage, claimed.base, claimed.only) == (
@@ -79,7 +86,8 @@ def test_a_claim_carries_what_an_order_is_made_from(command: Command) -> None:
         None,
     )
     assert (claimed.dag.dag_id, claimed.run.params) == ("people", {"day": "2026-01-01"})
-    assert claimed.version.document["nodes"][0]["id"] == "a"
+    assert Definitions(database).document(claimed.version)["nodes"][0]["id"] == "a"
+    assert Definitions(database).nodes(claimed.version, "a") == ("a",)
     assert claimed.stage_run.started_at == START
 
 
@@ -112,7 +120,7 @@ def test_live_goes_before_backfill_then_priority_then_the_order_of_runs(
     later = command.start(graph({"a": ""}, weight=5), held_by=None)
     order = []
     with database.transaction() as connection:
-        while (claimed := queue.claim(connection, worker=command.worker, held=False, now=START)) is not None:
+        while (claimed := one(connection, command)) is not None:
             order.append(claimed.run.number)
     assert order == [high.number, later.number, low.number, back.number]
 
@@ -125,16 +133,14 @@ def test_what_does_not_fit_closes_its_pool_and_no_other(command: Command, databa
     small = command.start(graph({"a": ""}, weight=7, pool="db", pool_slots=1), held_by=None)
     other = command.start(graph({"a": ""}, weight=1), held_by=None)
     with database.transaction() as connection:
-        first, second, third = (
-            queue.claim(connection, worker=command.worker, held=False, now=START) for _ in range(3)
-        )
+        first, second, third = (one(connection, command) for _ in range(3))
         assert first is not None
         assert second is not None
         assert (second.run.number, third) == (other.number, None)  # `small` fits, but does not overtake `big`
         finished = first.attempt
     command.finish(finished)
     with database.transaction() as connection:
-        claimed = queue.claim(connection, worker=command.worker, held=False, now=START)
+        claimed = one(connection, command)
         assert claimed is not None
         assert claimed.run.number == big.number
     assert command.states(small.number) == {"a": "queued"}
@@ -148,7 +154,7 @@ def test_a_stage_that_never_can_fit_its_pool_closes_it_for_nobody(
     command.start(graph({"a": ""}, weight=9, pool="db", pool_slots=3), held_by=None)
     small = command.start(graph({"a": ""}, pool="db"), held_by=None)
     with database.transaction() as connection:
-        claimed = queue.claim(connection, worker=command.worker, held=False, now=START)
+        claimed = one(connection, command)
     assert claimed is not None
     assert claimed.run.number == small.number
 
@@ -162,7 +168,7 @@ def test_a_dag_at_its_cap_of_running_attempts_is_left_out(command: Command, data
     command.start(FREE, held_by=None)
     with database.transaction() as connection:
         connection.execute(text("UPDATE dags SET max_active_tasks = 2"))
-        found = [queue.claim(connection, worker=command.worker, held=False, now=START) for _ in range(3)]
+        found = [one(connection, command) for _ in range(3)]
     assert [claimed is not None for claimed in found] == [True, True, False]
 
 
@@ -171,9 +177,9 @@ def test_a_stage_that_asks_for_a_label_waits_for_a_worker_that_has_it(
 ) -> None:
     command.start(graph({"a": ""}, queue="gpu"), held_by=None)
     with database.transaction() as connection:
-        assert queue.claim(connection, worker=command.worker, held=False, now=START) is None
+        assert one(connection, command) is None
         connection.exec_driver_sql("UPDATE workers SET labels = '[\"gpu\"]'")
-        assert queue.claim(connection, worker=command.worker, held=False, now=START) is not None
+        assert one(connection, command) is not None
 
 
 def test_a_command_runs_its_own_stages_whatever_label_they_ask_for(command: Command) -> None:

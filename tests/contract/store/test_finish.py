@@ -14,8 +14,9 @@ from orchestrator.dag.arguments import TRIGGER_RULES
 from orchestrator.dag.stages import StageGraph
 from orchestrator.errors import RefusedError, StoreError, UsageError
 from orchestrator.runs.advance import result, waiting_of
+from orchestrator.runs.report import Report
 from orchestrator.runs.states import STAGE_ENDS, Outcome, RunState, StageState
-from orchestrator.store import lifecycle, queue, runs, stage_runs, workers
+from orchestrator.store import finishing, lifecycle, queue, runs, stage_runs, workers
 from orchestrator.store.database import Database
 from tests.support.store import START, Command, ManualClock, document, graph
 
@@ -66,13 +67,13 @@ def test_what_depends_on_a_failure_does_not_run(command: Command) -> None:
 
 def test_a_retry_waits_for_its_time(command: Command, database: Database, clock: ManualClock) -> None:
     run = command.start(graph({"a": ""}, retries=1, retry_delay=60.0))
-    finished = command.finish(command.must_claim().attempt, Outcome.FAILED, error={"message": "no route"})
+    finished = command.finish(command.must_claim().attempt, Outcome.FAILED, message="no route")
     assert (finished.stage, finished.due) == (StageState.QUEUED, START + timedelta(seconds=60))
     assert command.claim() is None
     with database.read() as connection:
         assert queue.next_due(connection, worker=command.worker, held=True) == finished.due
     clock.forward(60)
-    finished = command.finish(command.must_claim().attempt, Outcome.FAILED, error={"message": "still none"})
+    finished = command.finish(command.must_claim().attempt, Outcome.FAILED, message="still none")
     assert (finished.stage, finished.due, finished.run) == (StageState.FAILED, None, RunState.FAILED)
     row = command.stages(run.number)["a"]
     assert (row.tries, row.error) == (1, {"message": "still none"})
@@ -95,7 +96,7 @@ def test_a_failed_stage_applies_what_it_owes_before_it_ends(command: Command, da
     run = command.start(graph({"a": ""}))
     attempt = command.must_claim().attempt
     command.epoch(attempt, 1)
-    assert command.finish(attempt, Outcome.FAILED, error={"message": "x"}).stage == StageState.QUEUED
+    assert command.finish(attempt, Outcome.FAILED, message="x").stage == StageState.QUEUED
     applying = command.must_claim()
     assert applying.only == "apply"
     with pytest.raises(StoreError, match="may only apply"):
@@ -112,7 +113,7 @@ def test_a_stage_whose_target_does_not_answer_ends_failed_and_unresolved(command
     attempt = command.must_claim().attempt
     command.epoch(attempt, 1)
     command.finish(attempt, Outcome.FAILED)
-    command.finish(command.must_claim().attempt, Outcome.FAILED, error={"message": "target down"})
+    command.finish(command.must_claim().attempt, Outcome.FAILED, message="target down")
     row = command.stages(run.number)["a"]
     assert (row.state, row.unresolved, row.stop_as) == (StageState.FAILED, True, None)
 
@@ -121,7 +122,7 @@ def test_an_epoch_that_never_can_be_applied_is_abandoned_with_the_stage(command:
     run = command.start(graph({"a": ""}, retries=3))
     attempt = command.must_claim().attempt
     command.epoch(attempt, 1, final=True)
-    command.finish(attempt, Outcome.FAILED, retry=False, give_up=True, error={"message": "exists"})
+    command.finish(attempt, Outcome.FAILED, retry=False, gives_up=True, message="exists")
     abandoning = command.must_claim()
     assert (abandoning.only, command.stages(run.number)["a"].abandoning) == ("abandon", True)
     assert command.finish(abandoning.attempt).run == RunState.FAILED
@@ -131,13 +132,13 @@ def test_an_epoch_that_never_can_be_applied_is_abandoned_with_the_stage(command:
 
 def test_results_are_kept_by_node_and_bounded(command: Command, database: Database) -> None:
     run = command.start(CHAIN)
-    command.finish(command.must_claim("a").attempt, result={"a": {"rows": 3}})
+    command.finish(command.must_claim("a").attempt, results={"a": {"rows": 3}})
     with database.read() as connection:
         assert stage_runs.results(connection, run.number) == {"a": {"rows": 3}}
     attempt = command.must_claim("b").attempt
     with pytest.raises(StoreError, match="at most 65536 are kept"):
-        command.finish(attempt, result={"b": "x" * 70_000})
-    command.finish(attempt, result={"b": 1})
+        command.finish(attempt, results={"b": "x" * 70_000})
+    command.finish(attempt, results={"b": 1})
 
 
 def test_a_crash_inside_the_finishing_transaction_leaves_the_attempt_running(
@@ -148,7 +149,7 @@ def test_a_crash_inside_the_finishing_transaction_leaves_the_attempt_running(
 
     def interrupted() -> None:
         with database.transaction() as connection:
-            lifecycle.finish(connection, attempt, Outcome.SUCCESS, now=database.clock.now())
+            finishing.finish(connection, {attempt: Report(Outcome.SUCCESS)}, database.clock.now())
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -222,11 +223,11 @@ def test_any_run_ends_and_its_counts_hold_at_every_step(
         worker = workers.register_worker(connection, host="h", pid=1, start_time="1", kind="command", now=now)
         run = _create(connection, stages, worker, now)
         for _ in range(200):
-            claimed = queue.claim(connection, worker=worker, held=True, now=now)
+            claimed = next(iter(queue.claim(connection, worker=worker, held=True, now=now)), None)
             if claimed is None:
                 break
             outcome = chance.choice(outcomes) if chance.random() < 0.5 else Outcome.SUCCESS
-            lifecycle.finish(connection, claimed.attempt, outcome, now=now)
+            finishing.finish(connection, {claimed.attempt: Report(outcome)}, now)
             rows = stage_runs.outline(connection, run)
             states = stage_runs.states(rows)
             assert {s: row.waiting for s, row in rows.items()} == {

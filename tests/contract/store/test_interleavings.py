@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import text
 
 from orchestrator.errors import AttemptLost
+from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome
-from orchestrator.store import attempts, lifecycle, queue, runs, steps, verbs
+from orchestrator.store import attempts, finishing, queue, runs, steps, verbs
 from orchestrator.store.database import CollisionError, Database
 from tests.support.store import START, Command, graph
 
@@ -55,7 +56,7 @@ def until_it_waits(database: Database, other: Future[Any]) -> None:
 
 
 def claim(database: Database, command: Command) -> queue.Claimed | None:
-    return steps.claim(database, worker=command.worker, held=False)
+    return next(iter(steps.claim(database, worker=command.worker)), None)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -66,8 +67,8 @@ def test_of_two_stages_that_end_at_once_the_second_sees_the_first(
     both = [claim(database, command), claim(database, command)]
     first, second = (claimed.attempt for claimed in (both[order[0]], both[order[1]]) if claimed)
     with database.transaction() as connection:
-        lifecycle.finish(connection, first, Outcome.SUCCESS, now=START)
-        other = aside(lambda: steps.finish(database, second, Outcome.SUCCESS))
+        finishing.finish(connection, {first: Report(Outcome.SUCCESS)}, START)
+        other = aside(lambda: steps.finish(database, {second: Report(Outcome.SUCCESS)}))
         until_it_waits(database, other)
     other.result()
     assert command.states(run.number) == {"a": "success", "b": "success", "c": "queued"}
@@ -82,7 +83,7 @@ def test_a_claim_goes_on_while_another_stage_of_the_run_ends(
     ending = claim(database, command)
     assert ending is not None
     with database.transaction() as connection:
-        lifecycle.finish(connection, ending.attempt, Outcome.SUCCESS, now=START)
+        finishing.finish(connection, {ending.attempt: Report(Outcome.SUCCESS)}, START)
         claimed = aside(lambda: claim(database, command)).result(60)
         assert claimed is not None
     assert claimed.stage_run.stage != ending.stage_run.stage
@@ -113,7 +114,7 @@ def test_a_verb_waits_for_a_claim_and_finds_what_it_took(
             return [str(attempt.state) for attempt in attempts.open_attempts(connection, locked.number)]
 
     with database.transaction() as connection:
-        assert queue.claim(connection, worker=command.worker, held=False, now=START) is not None
+        assert queue.claim(connection, worker=command.worker, now=START)
         verb = aside(states_under_lock)
         until_it_waits(database, verb)
     assert verb.result() == ["running"]
@@ -124,7 +125,7 @@ def test_of_two_claims_the_second_counts_the_first(command: Command, database: D
     with database.transaction() as connection:
         connection.execute(text("UPDATE dags SET max_active_tasks = 1"))
     with database.transaction() as connection:
-        assert queue.claim(connection, worker=command.worker, held=False, now=START) is not None
+        assert queue.claim(connection, worker=command.worker, now=START)
         second = aside(lambda: claim(database, command))
         until_it_waits(database, second)
     assert second.result() is None
@@ -137,7 +138,7 @@ def test_what_an_attempt_writes_while_it_is_taken_away_bounces(
     claimed = claim(database, command)
     assert claimed is not None
     with database.transaction() as connection:
-        lifecycle.finish(connection, claimed.attempt, Outcome.LOST, now=START)
+        finishing.finish(connection, {claimed.attempt: Report(Outcome.LOST)}, START)
         zombie = aside(lambda: command.epoch(claimed.attempt, 1))
         until_it_waits(database, zombie)
     with pytest.raises(AttemptLost):

@@ -179,7 +179,7 @@ def test_clearing_starts_over_above_the_highest_epoch(
     attempt = killed.must_claim().attempt
     killed.whole_epoch(attempt, 1)
     killed.whole_epoch(attempt, 2, final=True)
-    killed.finish(attempt, result={"a": 1})
+    killed.finish(attempt, results={"a": 1})
     killed.run_to_end()
     cleared = clear(database, run, command)
     assert (cleared.state, cleared.uid) == (RunState.RUNNING, run.uid)
@@ -258,7 +258,7 @@ def test_an_abandon_that_did_not_reach_the_target_is_finished_before_anything_el
     killed.epoch(killed.must_claim("a").attempt, 1)
     with database.transaction() as connection:
         verbs.abandon_run(connection, run, worker=command.worker, actor="me", now=START)
-    command.finish(command.must_claim().attempt, Outcome.FAILED, error={"message": "target down"})
+    command.finish(command.must_claim().attempt, Outcome.FAILED, message="target down")
     row = command.stages(run.number)["a"]
     assert (row.state, row.unresolved, row.abandoning) == (StageState.FAILED, True, True)
     resume(database, run, command)
