@@ -164,21 +164,21 @@ def _begin(args: argparse.Namespace, app: App) -> tuple[Definition, Run, int]:
         worker = client.register_command()
         return (
             definition,
-            client.resume(definition, args.resume or None, worker=worker, params=wanted),
+            client.resume_held(definition, args.resume or None, worker=worker, params=wanted),
             worker,
         )
     if args.clear is not None:
         worker = client.register_command()
-        run = client.clear(definition, args.clear, worker=worker, allow_duplicates=args.allow_duplicates)
+        run = client.clear_held(definition, args.clear, worker=worker, allow_duplicates=args.allow_duplicates)
         return definition, run, worker
     if args.abandon is not None:
         worker = client.register_command()
-        return definition, client.abandon(definition, args.abandon, worker=worker), worker
+        return definition, client.abandon_held(definition, args.abandon, worker=worker), worker
     params = resolve_params(definition.dag, given)
     date = given_date(args.logical_date, definition.dag.timezone) or app.clock.now()
     interval = manual_interval(definition.dag, date)
     worker = client.register_command()
-    run = client.start(definition, worker=worker, logical_date=date, interval=interval, params=params)
+    run = client.start_held(definition, worker=worker, logical_date=date, interval=interval, params=params)
     return definition, run, worker
 
 

@@ -25,12 +25,13 @@ from orchestrator.runs.report import Report
 from orchestrator.runs.states import RUN_ENDS, Outcome, StageState
 from orchestrator.sdk.function import functions_of
 from orchestrator.sdk.registry import Registry
-from orchestrator.store import queue, runs, stage_runs, steps, verbs
+from orchestrator.store import queue, runs, stage_runs, steps
 from orchestrator.store.artifacts import run_folder
 from orchestrator.store.attempts import lost
 from orchestrator.store.database import Database
 from orchestrator.store.definitions import Definitions
 from orchestrator.store.processes import host
+from orchestrator.store.verbs import pausing
 from orchestrator.worker.orders import connections_of, template_uses, template_values, times_of
 
 SAVE_SECONDS = 1.0
@@ -161,7 +162,7 @@ class InlineWorker:
         with self.database.transaction() as connection:
             state = runs.get(connection, run)
             if state.state not in RUN_ENDS:
-                verbs.pause_run(connection, state, now=self.clock.now())
+                pausing.pause_run(connection, state, now=self.clock.now())
 
     def _order(self, claimed: queue.Claimed, tree: Path) -> Order:
         document = self.definitions.document(claimed.version)

@@ -22,13 +22,13 @@ from orchestrator.store import (
     runs,
     stage_runs,
     steps,
-    verbs,
     workers,
 )
 from orchestrator.store.database import Database
 from orchestrator.store.finishing import Finished
 from orchestrator.store.sqlite import SqliteDatabase, open_sqlite
 from orchestrator.store.tables import DagVersion, Run, StageRun
+from orchestrator.store.verbs import held
 from orchestrator.store.writers import LEASE
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -202,12 +202,12 @@ def open_store(folder: Path, clock: ManualClock | None = None) -> SqliteDatabase
 
 def resume(database: Database, run: Run, command: Command, **values: Any) -> Run:
     with database.transaction() as connection:
-        return verbs.resume_run(connection, run, worker=command.worker, now=START, **values)
+        return held.resume_held(connection, run, worker=command.worker, now=START, **values)
 
 
 def clear(database: Database, run: Run, command: Command, **values: Any) -> Run:
     with database.transaction() as connection:
-        return verbs.clear_run(connection, run, worker=command.worker, now=START, **values)
+        return held.clear_held(connection, run, worker=command.worker, now=START, **values)
 
 
 def version_of(database: Database, stages: StageGraph, **changes: Any) -> DagVersion:

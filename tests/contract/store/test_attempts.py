@@ -9,9 +9,10 @@ from orchestrator.errors import AttemptLost, StoreError
 from orchestrator.runs.checkpoint import Checkpoint, Decision, NodeState, Token
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import EpochState, Outcome
-from orchestrator.store import attempts, steps, verbs
+from orchestrator.store import attempts, steps
 from orchestrator.store.attempts import Asked
 from orchestrator.store.database import Database
+from orchestrator.store.verbs import held, pausing
 from tests.support.store import Command, graph
 
 ONE = graph({"a": ""}, retries=5, retry_delay=0.0)
@@ -154,7 +155,7 @@ def test_a_running_attempt_hears_of_a_pause_with_its_next_figures(
     run = command.start(ONE)
     attempt = command.must_claim().attempt
     with database.transaction() as connection:
-        verbs.pause_run(connection, run, now=database.clock.now())
+        pausing.pause_run(connection, run, now=database.clock.now())
     assert steps.progress(database, attempt, {}) == Asked(pause=True)
     with database.transaction() as connection:
         assert attempts.asked(connection, attempt).pause
@@ -168,10 +169,10 @@ def test_an_abandoned_epoch_counts_so_that_its_rows_are_not_read_again(
     killed.whole_epoch(attempt, 1)
     given_up = killed.epoch(attempt, 2)
     with database.transaction() as connection:
-        verbs.abandon_run(connection, run, worker=command.worker, actor="me", now=database.clock.now())
+        held.abandon_held(connection, run, worker=command.worker, actor="me", now=database.clock.now())
     command.finish(command.must_claim().attempt)
     with database.transaction() as connection:
-        verbs.resume_run(connection, run, worker=command.worker, now=database.clock.now())
+        held.resume_held(connection, run, worker=command.worker, now=database.clock.now())
     checkpoint = steps.opened(database, command.must_claim().attempt)
     assert (checkpoint.last, checkpoint.owed) == (given_up, None)
     assert (checkpoint.highest, checkpoint.applied, checkpoint.abandoned) == (2, 1, 2)

@@ -10,9 +10,10 @@ from datetime import timedelta
 from sqlalchemy import Connection, text
 
 from orchestrator.runs.states import Outcome, RunState
-from orchestrator.store import attempts, pools, queue, runs, stage_runs, verbs
+from orchestrator.store import attempts, pools, queue, runs, stage_runs
 from orchestrator.store.database import Database
 from orchestrator.store.definitions import Definitions
+from orchestrator.store.verbs import pausing
 from tests.support.store import START, Command, ManualClock, graph
 
 FREE = graph(dict.fromkeys("abcd", ""))
@@ -96,7 +97,7 @@ def test_nothing_of_a_paused_run_is_claimed_but_what_is_owed(command: Command, d
     attempt = command.must_claim("a").attempt
     command.epoch(attempt, 1)
     with database.transaction() as connection:
-        verbs.pause_run(connection, run, now=START)
+        pausing.pause_run(connection, run, now=START)
     command.finish(attempt, Outcome.FAILED)
     applying = command.must_claim("a")
     assert applying.only == "apply"

@@ -9,8 +9,9 @@ from pathlib import Path
 from sqlalchemy import text
 
 from orchestrator.runs.states import Outcome, RunState
-from orchestrator.store import holders, processes, verbs, workers
+from orchestrator.store import holders, processes, workers
 from orchestrator.store.database import Database
+from orchestrator.store.verbs import pausing
 from tests.support.store import START, Command, ManualClock, graph, resume
 
 CHAIN = graph({"a": "", "b": "a", "x": ""})
@@ -65,7 +66,7 @@ def test_a_paused_run_of_a_command_that_is_gone_is_left_alone(killed: Command, d
     run = killed.start(CHAIN)
     attempt = killed.must_claim("a").attempt
     with database.transaction() as connection:
-        verbs.pause_run(connection, run, now=START)
+        pausing.pause_run(connection, run, now=START)
     killed.finish(attempt, Outcome.PAUSED)
     assert release(database) == []
     assert killed.states(run.number) == {"a": "queued", "b": "none", "x": "queued"}

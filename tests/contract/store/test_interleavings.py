@@ -16,8 +16,9 @@ from sqlalchemy import text
 from orchestrator.errors import AttemptLost
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome
-from orchestrator.store import attempts, finishing, queue, runs, steps, verbs
+from orchestrator.store import attempts, finishing, queue, runs, steps
 from orchestrator.store.database import CollisionError, Database
+from orchestrator.store.verbs import pausing
 from tests.support.store import START, Command, graph
 
 T = TypeVar("T")
@@ -95,7 +96,7 @@ def test_a_claim_passes_over_a_run_that_a_verb_changes(
     paused = command.start(FREE, held_by=None)
     other = command.start(FREE, held_by=None)
     with database.transaction() as connection:
-        verbs.pause_run(connection, paused, now=START)
+        pausing.pause_run(connection, paused, now=START)
         claimed = aside(lambda: claim(database, command)).result(60)
         assert claimed.run.number == other.number
     assert claim(database, command) is not None

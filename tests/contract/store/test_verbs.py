@@ -7,8 +7,9 @@ from sqlalchemy import text
 
 from orchestrator.errors import RefusedError
 from orchestrator.runs.states import Outcome, RunState, StageState, StopAs
-from orchestrator.store import checks, stage_runs, steps, verbs, views
+from orchestrator.store import checks, stage_runs, steps, views
 from orchestrator.store.database import Database
+from orchestrator.store.verbs import clearing, held, pausing
 from tests.support.store import START, Command, clear, graph, resume
 
 CHAIN = graph({"a": "", "b": "a", "c": "b"})
@@ -112,8 +113,8 @@ def test_resuming_takes_the_pause_flag_off_and_claims_what_waited(
     run = command.start(CHAIN)
     attempt = command.must_claim().attempt
     with database.transaction() as connection:
-        verbs.pause_run(connection, run, now=START)
-        verbs.pause_run(connection, run, now=START)
+        pausing.pause_run(connection, run, now=START)
+        pausing.pause_run(connection, run, now=START)
     command.finish(attempt, Outcome.PAUSED)
     assert command.claim() is None
     assert not resume(database, run, command).paused
@@ -126,7 +127,7 @@ def test_a_command_that_was_killed_while_it_paused_is_resumed_too(
     run = killed.start(graph({"a": "", "b": ""}))
     killed.must_claim("a")
     with database.transaction() as connection:
-        verbs.pause_run(connection, run, now=START)
+        pausing.pause_run(connection, run, now=START)
     resume(database, run, command)
     assert command.run_to_end() == ["b", "a"]
 
@@ -159,7 +160,7 @@ def test_what_ended_well_or_belongs_to_the_services_is_not_resumed(
     with pytest.raises(RefusedError, match=r"has ended \(success\)"):
         resume(database, run, command)
     with pytest.raises(RefusedError, match="there is nothing to pause"), database.transaction() as connection:
-        verbs.pause_run(connection, run, now=START)
+        pausing.pause_run(connection, run, now=START)
     service = command.start(graph({"a": ""}), held_by=None)
     with pytest.raises(RefusedError, match="belongs to the services"):
         resume(database, service, command)
@@ -225,11 +226,11 @@ def test_rows_that_a_clear_would_append_again_are_counted_by_output(
     killed.whole_epoch(attempt, 2, rows=5, final=True)
     killed.finish(attempt)
     with database.read() as connection:
-        assert verbs.rows_to_repeat(connection, run, {"out", "other"}) == {"out": 15}
+        assert clearing.rows_to_repeat(connection, run, {"out", "other"}) == {"out": 15}
         assert views.published(connection, run.number, {"out", "other"}) == {"out"}
     clear(database, run, command)
     with database.read() as connection:
-        assert verbs.rows_to_repeat(connection, run, {"out"}) == {}
+        assert clearing.rows_to_repeat(connection, run, {"out"}) == {}
 
 
 def test_abandoning_gives_up_what_is_owed_and_nothing_else_runs(
@@ -238,7 +239,7 @@ def test_abandoning_gives_up_what_is_owed_and_nothing_else_runs(
     run = killed.start(graph({"a": "", "b": "a", "x": ""}))
     killed.epoch(killed.must_claim("a").attempt, 1, final=True)
     with database.transaction() as connection:
-        verbs.abandon_run(connection, run, worker=command.worker, actor="me", now=START)
+        held.abandon_held(connection, run, worker=command.worker, actor="me", now=START)
     claimed = command.must_claim("a")
     assert claimed.only == "abandon"
     assert command.finish(claimed.attempt).run == RunState.FAILED
@@ -257,7 +258,7 @@ def test_an_abandon_that_did_not_reach_the_target_is_finished_before_anything_el
     run = killed.start(graph({"a": ""}))
     killed.epoch(killed.must_claim("a").attempt, 1)
     with database.transaction() as connection:
-        verbs.abandon_run(connection, run, worker=command.worker, actor="me", now=START)
+        held.abandon_held(connection, run, worker=command.worker, actor="me", now=START)
     command.finish(command.must_claim().attempt, Outcome.FAILED, message="target down")
     row = command.stages(run.number)["a"]
     assert (row.state, row.unresolved, row.abandoning) == (StageState.FAILED, True, True)
@@ -273,4 +274,4 @@ def test_nothing_is_abandoned_where_nothing_is_owed(
         pytest.raises(RefusedError, match="every decided epoch is applied"),
         database.transaction() as connection,
     ):
-        verbs.abandon_run(connection, run, worker=command.worker, actor="me", now=START)
+        held.abandon_held(connection, run, worker=command.worker, actor="me", now=START)

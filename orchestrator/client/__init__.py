@@ -1,0 +1,19 @@
+"""The one surface of verbs: what people can do to DAGs and runs. Command line, pages and API call this.
+
+Each verb is one transaction of `store`. Runs of the services and those that a command holds have verbs of
+their own: the latter take the run over into the process that calls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.client.held import Definition, HeldVerbs
+from orchestrator.client.views import Views
+
+__all__ = ["Client", "Definition"]
+
+
+@dataclass(frozen=True)
+class Client(HeldVerbs, Views):
+    """Everything that can be done to runs of a store."""

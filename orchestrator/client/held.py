@@ -1,0 +1,177 @@
+"""The verbs of held runs: those that the command `fustgo run` creates and executes itself.
+
+They take the row of the worker that is to execute them: the command's own process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from orchestrator.client.outputs import output_nodes
+from orchestrator.client.surface import Surface
+from orchestrator.dag.model import Dag
+from orchestrator.dag.stages import StageGraph
+from orchestrator.errors import RefusedError
+from orchestrator.runs.states import RunState
+from orchestrator.store import dags, holders, lifecycle, runs, tables, workers
+from orchestrator.store.processes import host, this_process
+from orchestrator.store.verbs import clearing, held
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A DAG as a command found it: the value, its compiled stages, and where it lies.
+
+    `tree` holds its code; data paths resolve against `project`.
+    """
+
+    dag: Dag
+    stages: StageGraph
+    file: Path
+    tree: Path
+    project: Path
+
+
+@dataclass(frozen=True)
+class HeldVerbs(Surface):
+    """Creating a run in this process, and going on with one that another process left."""
+
+    def register_command(self) -> int:
+        """Enter this process as a worker that executes what it holds; its row's id."""
+        pid, started = this_process()
+
+        def enter(connection: Any) -> int:
+            # Slots of commands that were killed are free from here on.
+            holders.release_dead_holders(connection, self.clock.now())
+            return workers.register_worker(
+                connection, host=host(), pid=pid, start_time=started, kind="command", now=self.clock.now()
+            )
+
+        return self.database.run_transaction(enter)
+
+    def leave(self, worker: int) -> None:
+        """This process executes nothing more."""
+        self.database.run_transaction(
+            lambda connection: workers.end_worker(connection, worker, self.clock.now())
+        )
+
+    def start_held(
+        self,
+        definition: Definition,
+        *,
+        worker: int,
+        logical_date: datetime | None,
+        interval: tuple[datetime, datetime] | None,
+        params: Mapping[str, Any],
+    ) -> tables.Run:
+        """Create a run of a file, held by a command: it is running from the start."""
+        dag, version = self._ensure(definition)
+        now = self.clock.now()
+        return self.database.run_transaction(
+            lambda connection: lifecycle.create_run(
+                connection,
+                dag=dag,
+                version=version,
+                run_type="manual",
+                logical_date=logical_date or now,
+                interval=interval,
+                params=params,
+                held_by=worker,
+                state=RunState.RUNNING,
+                project=str(definition.project),
+                file=str(definition.file),
+                now=now,
+            )
+        )
+
+    def resume_held(
+        self, definition: Definition, text: str | None, *, worker: int, params: Mapping[str, Any] | None
+    ) -> tables.Run:
+        """Go on with the newest run of this DAG that did not end well, or with the one that is named."""
+        dag, version = self._ensure(definition)
+
+        def resume(connection: Any) -> tables.Run:
+            run = (
+                _mine(connection, dag, definition, text)
+                if text
+                else runs.newest_held(connection, dag.id, str(definition.file))
+            )
+            if run is None:
+                raise RefusedError(
+                    f"{dag.dag_id} has no run to go on with: all have succeeded or were cancelled",
+                    hint="start a new one without --resume, or one over with --clear RUN",
+                )
+            given = None if params is None else {**run.params, **params}
+            return held.resume_held(
+                connection, run, worker=worker, params=given, version=version, now=self.clock.now()
+            )
+
+        return self.database.run_transaction(resume)
+
+    def clear_held(
+        self, definition: Definition, text: str, *, worker: int, allow_duplicates: bool
+    ) -> tables.Run:
+        """Start a run over; refused where rows would come twice, unless that is allowed."""
+        dag, version = self._ensure(definition)
+
+        def clear(connection: Any) -> tables.Run:
+            run = _mine(connection, dag, definition, text)
+            before = Dag.from_document(dags.get_version(connection, run.version).document)
+            outputs = output_nodes(before, self.registry)
+            clearing.refuse_published(connection, run, outputs.exclusive)
+            again = clearing.rows_to_repeat(connection, run, outputs.repeating)
+            if not allow_duplicates:
+                clearing.refuse_duplicates(run, again)
+            return held.clear_held(connection, run, worker=worker, version=version, now=self.clock.now())
+
+        return self.database.run_transaction(clear)
+
+    def abandon_held(self, definition: Definition, text: str, *, worker: int) -> tables.Run:
+        """Give up what is decided but cannot be applied."""
+        dag, _ = self._ensure(definition)
+
+        def abandon(connection: Any) -> tables.Run:
+            run = _mine(connection, dag, definition, text)
+            return held.abandon_held(connection, run, worker=worker, actor=self.actor, now=self.clock.now())
+
+        return self.database.run_transaction(abandon)
+
+    def _ensure(self, definition: Definition) -> tuple[tables.Dag, tables.DagVersion]:
+        """The rows of a DAG, in a transaction of their own: who locks a run holds no DAG (rule 8.12)."""
+        now = self.clock.now()
+
+        def ensure(connection: Any) -> tuple[tables.Dag, tables.DagVersion]:
+            dag = dags.ensure_dag(
+                connection,
+                space=str(definition.project),
+                dag_id=definition.dag.id,
+                file=str(definition.file),
+                now=now,
+            )
+            version = dags.ensure_version(
+                connection,
+                dag,
+                hash=definition.dag.hash(),
+                document=definition.dag.to_document(),
+                stages=definition.stages.to_json(),
+                now=now,
+            )
+            return dag, version
+
+        return self.database.run_transaction(ensure)
+
+
+def _mine(connection: Any, dag: tables.Dag, definition: Definition, text: str) -> tables.Run:
+    """The run that is named, which must have been started from this very file."""
+    run = runs.find_run(connection, text)
+    if run.dag != dag.id or run.file != str(definition.file):
+        owner = dags.shown_as(dags.get_dag(connection, run.dag))
+        raise RefusedError(
+            f"run {run.number} is one of {owner}, started from {run.file}, not from {definition.file}",
+            hint=f"name the file that it was started from: fustgo run {run.file}",
+        )
+    return run
