@@ -131,7 +131,7 @@ def _start(
     if isinstance(logical_date, datetime):
         logical_date = logical_date.isoformat()
     date = given_date(logical_date, dag.timezone) or datetime.now(UTC)
-    return client.start(
+    return client.start_held(
         definition,
         worker=worker,
         logical_date=date,
