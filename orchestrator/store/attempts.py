@@ -12,6 +12,7 @@ from sqlalchemy import Connection, insert, select
 from orchestrator.errors import AttemptLost
 from orchestrator.runs.order import Only
 from orchestrator.runs.states import AttemptState, Outcome, StopAs
+from orchestrator.store import hints
 from orchestrator.store.dialects import has_row_locks, upsert
 from orchestrator.store.tables import Attempt, Progress, Run, StageRun, table_of
 from orchestrator.store.tables.entity import value
@@ -104,6 +105,8 @@ def enqueue(
         .values(stage_run=stage_run, state=AttemptState.QUEUED, only=only, due_at=due, queued_at=now)
         .returning(attempts.c.id)
     )
+    if due <= now:
+        hints.mark(connection, "work")
     return int(row.scalar_one())
 
 

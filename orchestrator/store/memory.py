@@ -13,16 +13,18 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import StaticPool
 
 from orchestrator.clock import Clock
+from orchestrator.errors import StoreError
 from orchestrator.store import HEAD, migrate
 from orchestrator.store.database import Database, Health, between
 from orchestrator.store.dialects import sqlite_library
+from orchestrator.store.hints import Listener, collected
 
 
 class MemoryDatabase(Database):
     """A store without a file; made at the newest schema."""
 
     def __init__(self, clock: Clock) -> None:
-        self.place, self.clock = "memory", clock
+        self.place, self.clock, self.hints = "memory", clock, _Alone()
         self._turn = threading.RLock()
         self._writing = self._reading = False
         self._engine = create_engine(
@@ -44,7 +46,7 @@ class MemoryDatabase(Database):
                 raise RuntimeError("a transaction was opened inside another one of the same thread")
             self._writing = True
             try:
-                with between(self._connection, "BEGIN IMMEDIATE"):
+                with collected(self._connection), between(self._connection, "BEGIN IMMEDIATE"):
                     yield self._connection
             finally:
                 self._writing = False
@@ -73,3 +75,16 @@ class MemoryDatabase(Database):
     def close(self) -> None:
         self._connection.close()
         self._engine.dispose()
+
+
+class _Alone:
+    """The hints of a store that no other process can see."""
+
+    def send(self, topics: set[str]) -> None:
+        """Nobody hears."""
+
+    def listen(self) -> Listener:
+        raise StoreError("nobody else writes to a store in memory: there is nothing to listen to")
+
+    def close(self) -> None:
+        """Nothing was opened."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
+import signal
 import socket
 from functools import cache
 from pathlib import Path
@@ -24,6 +27,28 @@ def is_stopped(pid: int) -> bool:
     """Whether a process was suspended (SIGSTOP, Ctrl-Z, a debugger)."""
     fields = _stat(pid)
     return bool(fields) and fields[0] in ("T", "t")
+
+
+def kill(pid: int, started: str, *, patience: float = 5.0) -> bool:
+    """Kill a process of this host, and those of its group where it leads one, and wait until it is gone.
+
+    False where it is still there after `patience` seconds: it hangs in the kernel. A process that has the
+    pid but began at another time is not touched.
+    """
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        if start_time(pid) != started:
+            return True
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(pid) == pid:
+                os.killpg(pid, signal.SIGKILL)
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+        return bool(select.select([process], [], [], patience)[0])
+    finally:
+        os.close(process)
 
 
 @cache
