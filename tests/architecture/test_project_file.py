@@ -14,11 +14,14 @@ from packaging.utils import canonicalize_name
 from tests.architecture.project import PACKAGES, ROOT, files, imports, product_files, project, shown
 
 # Used, but never imported by name.
-NOT_IMPORTED = {"tzdata": "zoneinfo reads it where the system has no zones"}
+NOT_IMPORTED = {
+    "tzdata": "zoneinfo reads it where the system has no zones",
+    "opentelemetry-exporter-otlp-proto-http": "its modules lie below those of opentelemetry-sdk",
+}
 # Imported with what it belongs to, and by plugin authors who have pytest when they run the suites.
 NOT_DECLARED = {"pydantic_core": "a part of pydantic", "pytest": "sdk.conformance is imported by tests only"}
 # Where the name to import is not the name to install.
-IMPORTED_AS = {"pyyaml": "yaml"}
+IMPORTED_AS = {"pyyaml": "yaml", "opentelemetry-sdk": "opentelemetry"}
 
 Pins = dict[str, list[Requirement]]
 
