@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
-def register(subparsers: Subparsers) -> None:
-    """Add the noun `config` and its verbs to the command line."""
-    noun = subparsers.add_parser("config", help="show the settings, or the schema of a settings file")
-    verbs = noun.add_subparsers(dest="verb", required=True, metavar="VERB")
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add the noun `config` and its verbs."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     shown = verbs.add_parser("show", help="each setting with its value and where that is from")
     shown.add_argument("--json", action="store_true", help="as one JSON object")
     shown.set_defaults(run=_show)

@@ -1,43 +1,131 @@
-"""`fustgo dags`: what a DAG file says."""
+"""`fustgo dags`: which DAGs are loaded, what one says, and a new run of one."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli.arguments import add_json_argument
+from orchestrator.cli.files import is_file
+
 if TYPE_CHECKING:
     from orchestrator.dag.discovery import LoadedDag
-    from orchestrator.dag.model import Dag
-    from orchestrator.dag.stages import Stage
     from orchestrator.dag.validation import Checked
+    from orchestrator.store.dag_views import DagView
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-
-def register(subparsers: Subparsers) -> None:
-    """Add the noun `dags` and its verbs to the command line."""
-    noun = subparsers.add_parser("dags", help="what a DAG file says")
-    verbs = noun.add_subparsers(dest="verb", required=True, metavar="VERB")
-    shown = verbs.add_parser("show", help="check a file; print its nodes, edges and stages")
-    shown.add_argument("file", type=Path, metavar="FILE", help="a DAG file: Python, YAML or JSON")
-    shown.add_argument("--yaml", action="store_true", help="print the full YAML form instead")
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add the verbs of DAGs."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    listed = verbs.add_parser("list", help="the DAGs that the services have loaded")
+    add_json_argument(listed)
+    listed.set_defaults(run=_list)
+    shown = verbs.add_parser("show", help="nodes, edges and stages of a DAG; a file is checked first")
+    shown.add_argument("dag", metavar="FILE|DAG", help="a DAG file, or the id of a loaded DAG")
+    form = shown.add_mutually_exclusive_group()
+    form.add_argument("--yaml", action="store_true", help="print the full YAML form instead")
+    form.add_argument("--json", action="store_true", help="print the stored definition, as JSON")
     shown.set_defaults(run=_show)
 
 
-def _show(args: argparse.Namespace) -> int:
-    import sys
+def _list(args: argparse.Namespace) -> int:
+    from orchestrator.app import build_from
+    from orchestrator.cli.render import print_json, table
 
-    checked = _checked(args.file)
+    app = build_from(args.config)
+    found, broken = app.client.list_dags(), app.client.load_errors()
+    app.close()
+    if args.json:
+        errors = [error.model_dump(mode="json") for error in broken]
+        print_json({"dags": [_as_json(view) for view in found], "load_errors": errors})
+        return 0
+    rows = [
+        [view.dag.dag_id, _schedule(view), "yes" if view.dag.paused else "no", _last(view), view.dag.file]
+        for view in found
+    ]
+    none = "no DAG is loaded: `fustgo standalone` loads those of the bundle"
+    print(table(["dag", "schedule", "paused", "last run", "file"], rows) if rows else none)
+    for error in broken:
+        print(f"\nnot loaded: {error.file}\n{_indented(error.message)}", file=sys.stderr)
+    return 0
+
+
+def _as_json(view: DagView) -> dict[str, Any]:
+    run = view.last_run
+    return {
+        "dag": view.dag.dag_id,
+        "uid": view.dag.uid,
+        "file": view.dag.file,
+        "schedule": view.version.document.get("schedule"),
+        "paused": view.dag.paused,
+        "version": view.version.hash,
+        "bundle_version": view.dag.bundle_version,
+        "last_run": run.model_dump(mode="json") if run is not None else None,
+    }
+
+
+def _schedule(view: DagView) -> str:
+    from orchestrator.cli.definition import plain
+
+    return plain(view.version.document.get("schedule", "-"))
+
+
+def _last(view: DagView) -> str:
+    from orchestrator.cli.render import moment, run_state
+
+    run = view.last_run
+    return f"{run.number} {run_state(run)} {moment(run.started_at or run.created_at)}" if run else "-"
+
+
+def _show(args: argparse.Namespace) -> int:
+    return _show_file(args) if is_file(args.dag) else _show_loaded(args)
+
+
+def _show_file(args: argparse.Namespace) -> int:
+    from orchestrator.cli.definition import described
+    from orchestrator.cli.render import print_json
+    from orchestrator.dag.graph import compile_stages
+
+    checked = _checked(Path(args.dag))
     for _, found in checked:
         for warning in found.warnings:
             print(f"warning: {warning}", file=sys.stderr)
+    loaded = [entry.dag for entry, _ in checked]
     if args.yaml:
         from orchestrator.dag.printing import to_yaml
 
-        print("---\n".join(to_yaml(loaded.dag) for loaded, _ in checked), end="")
+        print("---\n".join(map(to_yaml, loaded)), end="")
+    elif args.json:
+        documents = [dag.to_document() for dag in loaded]
+        print_json(documents[0] if len(documents) == 1 else documents)
     else:
-        print("\n\n".join(_described(loaded.dag) for loaded, _ in checked))
+        print("\n\n".join(described(dag, compile_stages(dag)) for dag in loaded))
+    return 0
+
+
+def _show_loaded(args: argparse.Namespace) -> int:
+    from orchestrator.app import build_from
+    from orchestrator.cli.definition import described
+    from orchestrator.cli.render import print_json
+    from orchestrator.dag.model import Dag
+    from orchestrator.dag.stages import StageGraph
+
+    app = build_from(args.config)
+    view = app.client.show_dag(args.dag)
+    app.close()
+    dag = Dag.from_document(view.version.document)
+    if args.yaml:
+        from orchestrator.dag.printing import to_yaml
+
+        print(to_yaml(dag), end="")
+    elif args.json:
+        print_json(view.version.document)
+    else:
+        print(described(dag, StageGraph.from_json(view.version.stages)))
+        print(f"\n  file {view.dag.file}  uid {view.dag.uid}")
+        print(f"  paused {'yes' if view.dag.paused else 'no'}  last run {_last(view)}")
     return 0
 
 
@@ -49,51 +137,12 @@ def _checked(file: Path) -> list[tuple[LoadedDag, Checked]]:
     from orchestrator.sdk.registry import Registry
 
     registry = Registry()
-    loaded = load_file(file, registry=registry)
-    found = [(entry, check(entry.dag, entry.marks, registry)) for entry in loaded]
+    found = [(entry, check(entry.dag, entry.marks, registry)) for entry in load_file(file, registry=registry)]
     problems = [problem for _, checked in found for problem in checked.problems]
     if problems:
         raise Problems(problems)
     return found
 
 
-def _described(dag: Dag) -> str:
-    from orchestrator.cli.render import table
-    from orchestrator.dag.graph import compile_stages
-
-    graph = compile_stages(dag)
-    lines = [dag.id, *(f"  {name:<12} {value}" for name, value in _header(dag)), ""]
-    nodes = [(node.id, node.type, node.kind, graph.stage_of(node.id).id) for node in dag.nodes]
-    lines += [table(("NODE", "TYPE", "KIND", "STAGE"), nodes, indent="  "), ""]
-    lines += ["  EDGES", *(f"  {edge}" for edge in dag.edges), ""] if dag.edges else []
-    lines += [
-        table(("STAGE", "NODES", "AFTER", "RETRIES", "POOL", "WEIGHT"), list(map(_stage, graph)), indent="  ")
-    ]
-    if len(graph.critical_path) > 1:
-        lines += ["", f"  critical path  {' > '.join(graph.critical_path)}"]
-    return "\n".join(lines)
-
-
-def _stage(stage: Stage) -> tuple[Any, ...]:
-    from orchestrator.cli.render import upstreams
-
-    nodes = ", ".join(stage.nodes)
-    return stage.id, nodes, upstreams(stage) or "-", stage.retries, stage.pool, stage.weight
-
-
-def _header(dag: Dag) -> list[tuple[str, str]]:
-    """What the author said of the whole, defaults left out."""
-    document = dag.to_document()
-    rows = [("schedule", _plain(document.get("schedule", "none: run by hand")))]
-    for name, value in document.items():
-        if name not in ("format", "id", "schedule", "nodes", "doc_md"):
-            rows.append((name, _plain(value)))
-    return [*rows, ("version", dag.hash()[:12])]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {_plain(entry)}" for key, entry in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(_plain, value))
-    return str(value)
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}".rstrip() for line in text.splitlines())

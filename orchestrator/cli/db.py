@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orchestrator.store.database import Database
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-
-def register(subparsers: Subparsers) -> None:
-    """Add the noun `db` and its verbs to the command line."""
-    noun = subparsers.add_parser("db", help="upgrade or check the store")
-    verbs = noun.add_subparsers(dest="verb", required=True, metavar="VERB")
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add the noun `db` and its verbs."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     upgrade = verbs.add_parser("upgrade", help="create the store, or bring it to this version's schema")
     upgrade.set_defaults(run=_upgrade)
     check = verbs.add_parser("check", help="server or library, durability, damage")

@@ -14,9 +14,16 @@ if TYPE_CHECKING:
     from orchestrator.sdk.registry import Registry
 
 
-def add_file_arguments(parser: argparse.ArgumentParser) -> None:
-    """FILE, --dag and --project."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="a DAG file: Python, YAML or JSON")
+def is_file(text: str) -> bool:
+    """Whether a word of the command line means a DAG file, rather than the id of a loaded DAG."""
+    path = Path(text)
+    return path.suffix in (".py", ".yaml", ".yml", ".json") or len(path.parts) > 1 or path.exists()
+
+
+def add_file_arguments(parser: argparse.ArgumentParser, *, loaded: bool = False) -> None:
+    """FILE, --dag and --project; where `loaded`, a DAG of the services may stand in place of the file."""
+    name, what = ("FILE|DAG", ", or the id of a loaded DAG") if loaded else ("FILE", "")
+    parser.add_argument("file", type=Path, metavar=name, help=f"a DAG file: Python, YAML or JSON{what}")
     parser.add_argument("--dag", metavar="ID", help="which DAG, where the file has several")
     parser.add_argument(
         "--project",

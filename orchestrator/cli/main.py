@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +16,20 @@ from orchestrator.errors import FustgoError
 EXIT_CODES = (
     "exit codes: 0 success, 1 run failed, 2 bad configuration or use, 3 reject limit passed, 130 cancelled"
 )
+
+COMMANDS = {
+    "run": ("run", "run a DAG file, or a loaded DAG, here and now"),
+    "plan": ("plan", "show stages, edges, schemas and guarantees of a DAG file, without running it"),
+    "dags": ("dags", "list and show DAGs, and start runs of them"),
+    "runs": ("runs", "list and show runs, and act on them"),
+    "workers": ("workers", "list the processes that execute runs, or let one finish and go"),
+    "pools": ("pools", "list, set and delete pools"),
+    "schema": ("schema", "JSON Schema of a DAG file, for editors"),
+    "plugins": ("plugins", "the operators that are installed"),
+    "config": ("config", "show the settings, or the schema of a settings file"),
+    "db": ("db", "upgrade or check the store"),
+}
+"""Each command: the module that registers it, and what it does."""
 
 
 class _Version(argparse.Action):
@@ -27,10 +42,8 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
-    from orchestrator.cli import config, dags, db, plan, plugins, run, runs, schema
-
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The whole command line; where `only` is given, that command in full and of the others the names."""
     parser = argparse.ArgumentParser(
         prog="fustgo",
         description="An orchestrator of DAGs whose edges carry the data.",
@@ -40,15 +53,28 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (YAML or TOML)")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for noun in (run, plan, runs, dags, schema, plugins, config, db):
-        noun.register(commands)
+    for name, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=f"{summary}.", allow_abbrev=False)
+        if only in (None, name):
+            import_module(f"orchestrator.cli.{module}").register(command)
     return parser
+
+
+def _command_of(argv: Sequence[str]) -> str:
+    """The first word that is neither an option nor the value of one."""
+    words = iter(argv)
+    for word in words:
+        if word == "--config":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
 
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code. Errors that people can act on are printed, not raised."""
     try:
-        args = build_parser().parse_args(argv)
+        args = build_parser(_command_of(argv)).parse_args(argv)
         code: int = args.run(args)
         return _said(code)
     except SystemExit as ended:

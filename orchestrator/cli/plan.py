@@ -14,14 +14,9 @@ if TYPE_CHECKING:
     from orchestrator.sdk.operator import Operator
     from orchestrator.sdk.registry import Registry
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-
-def register(subparsers: Subparsers) -> None:
+def register(parser: argparse.ArgumentParser) -> None:
     """Add the command `plan`."""
-    parser = subparsers.add_parser(
-        "plan", help="show stages, edges, schemas and guarantees of a DAG file, without running it"
-    )
     add_file_arguments(parser)
     parser.set_defaults(run=_plan)
 

@@ -10,13 +10,10 @@ if TYPE_CHECKING:
     from orchestrator.sdk.operator import Operator
     from orchestrator.sdk.registry import Registry
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-
-def register(subparsers: Subparsers) -> None:
-    """Add the noun `plugins` and its verbs to the command line."""
-    noun = subparsers.add_parser("plugins", help="the operators that are installed")
-    verbs = noun.add_subparsers(dest="verb", required=True, metavar="VERB")
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add the noun `plugins` and its verbs."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     listed = verbs.add_parser("list", help="each type with its kinds and where it comes from")
     listed.set_defaults(run=_list)
     shown = verbs.add_parser("show", help="what one operator does, is told and promises")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.dag.stages import Stage
+    from orchestrator.store.tables import Run
 
 
 def count(number: float) -> str:
@@ -40,6 +42,20 @@ def moment(value: datetime | None) -> str:
     return value.strftime("%Y-%m-%d %H:%M:%S") if value is not None else "-"
 
 
+def print_json(value: Any) -> None:
+    """A value for programs. Times stand in it as everywhere: ISO 8601, `Z` for UTC."""
+    print(json.dumps(value, indent=2, default=_as_json, ensure_ascii=False))
+
+
+def _as_json(value: Any) -> str:
+    return str(value.isoformat()).replace("+00:00", "Z") if hasattr(value, "isoformat") else str(value)
+
+
+def run_state(run: Run) -> str:
+    """The state of a run as people see it."""
+    return "paused" if run.paused and run.state in ("queued", "running") else str(run.state)
+
+
 def upstreams(stage: Stage) -> str:
     """What a stage comes after, and how it judges that unless all must succeed: `load, count (all_done)`."""
     rule = "" if stage.rule == "all_success" else f"({stage.rule})"
@@ -63,3 +79,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, indent: str 
 
 def _numeric(cell: str) -> bool:
     return cell in ("", "-") or cell[0].isdigit()
+
+
+def log_line(entry: Mapping[str, Any]) -> str:
+    """A line of a log: time, level where it is no plain one, node, text."""
+    at = str(entry.get("at", ""))[11:19]
+    level = str(entry.get("level", "")).upper()
+    words = (at, "" if level in ("INFO", "") else level, str(entry.get("node") or ""))
+    return " ".join([*filter(None, words), str(entry.get("text", ""))])

@@ -1,4 +1,4 @@
-"""`fustgo run FILE`: run a DAG file here and now, in this process, on the home's store.
+"""`fustgo run FILE|DAG`: run a DAG here and now, in this process, on the home's store.
 
 Ctrl-C once is the verb pause on that run: it ends at a savepoint, and `--resume` goes on. Twice: it ends
 at once, as a kill would.
@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli.files import add_file_arguments, open_file
+from orchestrator.cli.arguments import add_param_argument, params_of
+from orchestrator.cli.files import add_file_arguments, is_file, open_file
 
 if TYPE_CHECKING:
     from orchestrator.app import App
@@ -26,20 +27,12 @@ if TYPE_CHECKING:
     from orchestrator.store.tables import Run
     from orchestrator.store.views import RunView
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-
-def register(subparsers: Subparsers) -> None:
+def register(parser: argparse.ArgumentParser) -> None:
     """Add the command `run`."""
-    parser = subparsers.add_parser(
-        "run",
-        help="run a DAG file here and now",
-        description="Run a DAG file in this process. Ctrl-C once keeps a savepoint, twice ends at once.",
-    )
-    add_file_arguments(parser)
-    parser.add_argument(
-        "--param", action="append", default=[], metavar="K=V", help="a param of the run; may be repeated"
-    )
+    parser.description = "Run a DAG in this process. Ctrl-C once keeps a savepoint, twice ends at once."
+    add_file_arguments(parser, loaded=True)
+    add_param_argument(parser)
     parser.add_argument("--logical-date", metavar="WHEN", help="ISO date or time (default: now)")
     again = parser.add_mutually_exclusive_group()
     again.add_argument(
@@ -93,9 +86,11 @@ def _execute(args: argparse.Namespace, app: App, signals: Signals) -> int:
     gc.freeze()
     gc.enable()
     display = display_for()
-    display.note(f"{definition.dag.id}@local: run {run.number} ({run.run_id}){_goes_on(args)}")
+    place = "@local" if definition.loaded is None else ""
+    display.note(f"{definition.dag.id}{place}: run {run.number} ({run.run_id}){_goes_on(args)}")
     try:
-        report = app.inline_worker(worker, signals).run_to_end(run.number, display, definition.tree)
+        tree = app.client.tree_of(definition, run)
+        report = app.inline_worker(worker, signals).run_to_end(run.number, display, tree)
     finally:
         display.close()
     app.client.leave(worker)
@@ -155,8 +150,8 @@ def _begin(args: argparse.Namespace, app: App) -> tuple[Definition, Run, int]:
     from orchestrator.dag.params import resolve_params
     from orchestrator.runs.times import given_date
 
-    definition = open_file(args, app.registry).definition()
-    given = dict(_pairs(args.param))
+    definition = _definition(args, app)
+    given = params_of(args)
     client = app.client
     if args.resume is not None:
         params = resolve_params(definition.dag, given) if given else None
@@ -182,18 +177,16 @@ def _begin(args: argparse.Namespace, app: App) -> tuple[Definition, Run, int]:
     return definition, run, worker
 
 
-def _pairs(texts: list[str]) -> Iterator[tuple[str, str]]:
+def _definition(args: argparse.Namespace, app: App) -> Definition:
+    """The DAG of the file, checked; or a loaded DAG in its stored version."""
     from orchestrator.errors import UsageError
 
-    seen: set[str] = set()
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--param {text!r} is not NAME=VALUE", hint="write --param day=2026-01-31")
-        if name in seen:
-            raise UsageError(f"--param {name} is given twice", hint="leave one out")
-        seen.add(name)
-        yield name, value
+    if is_file(str(args.file)):
+        return open_file(args, app.registry).definition()
+    if args.dag:
+        raise UsageError("--dag chooses among the DAGs of a file; here the DAG is named already")
+    project = args.project or app.settings.bundle.project
+    return app.client.loaded_definition(str(args.file), project.resolve())
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`fustgo runs list|show`: what ran, and how it went."""
+"""`fustgo runs`: what ran and runs, how it went, and what can be done about it."""
 
 from __future__ import annotations
 
@@ -7,53 +7,41 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli.arguments import add_json_argument, add_run_argument, whole_number
+
 if TYPE_CHECKING:
     from orchestrator.store.views import RunView, StageView
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-
-def register(subparsers: Subparsers) -> None:
-    """Add the noun `runs` and its verbs."""
-    noun = subparsers.add_parser("runs", help="list runs, or show one")
-    verbs = noun.add_subparsers(dest="verb", required=True, metavar="VERB")
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add the verbs of runs."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     listed = verbs.add_parser("list", help="the newest runs")
     listed.add_argument("--dag", metavar="ID", help="only those of this DAG (ID@local: a file run by hand)")
     listed.add_argument("--limit", type=whole_number, default=20, metavar="N", help="at most so many (20)")
-    listed.add_argument("--json", action="store_true", help="as JSON")
+    add_json_argument(listed)
     listed.set_defaults(run=_list)
     shown = verbs.add_parser("show", help="one run: stages, attempts, epochs, figures")
-    shown.add_argument("run_name", metavar="RUN", help="its number, DAG/RUN_ID, or uid")
-    shown.add_argument("--json", action="store_true", help="as JSON")
+    add_run_argument(shown)
+    add_json_argument(shown)
     shown.set_defaults(run=_show)
-
-
-def whole_number(text: str) -> int:
-    """A number of at least 1, as an argument."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
 
 
 def _list(args: argparse.Namespace) -> int:
     from orchestrator.app import build_from
-    from orchestrator.cli.render import moment, seconds, table
+    from orchestrator.cli.render import moment, print_json, run_state, seconds, table
 
     app = build_from(args.config)
     found = app.client.list_runs(dag=args.dag, limit=args.limit)
     app.close()
     if args.json:
-        print(
-            json.dumps(
-                [_as_json(run) | {"dag": dag} for run, dag in found], indent=2, default=_moment_as_json
-            )
-        )
+        print_json([_as_json(run) | {"dag": dag} for run, dag in found])
         return 0
     rows = [
         [
             run.number,
             dag,
-            "paused" if run.paused and run.state == "running" else run.state,
+            run_state(run),
             moment(run.started_at),
             seconds((run.ended_at - run.started_at).total_seconds())
             if run.ended_at and run.started_at
@@ -69,6 +57,7 @@ def _list(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     from orchestrator.app import build_from
+    from orchestrator.cli.render import print_json
     from orchestrator.cli.summary import print_summary
 
     app = build_from(args.config)
@@ -76,7 +65,7 @@ def _show(args: argparse.Namespace) -> int:
     rejects = app.client.rejects_folder(view)
     app.close()
     if args.json:
-        print(json.dumps(_view_as_json(view), indent=2, default=_moment_as_json))
+        print_json(_view_as_json(view))
         return 0
     print_summary(view, rejects, sys.stdout)
     run = view.run
@@ -111,11 +100,6 @@ def _print_stage(stage: StageView) -> None:
             f"{epoch.number} {epoch.state}{' (final)' if epoch.final else ''}" for epoch in stage.epochs[-5:]
         )
         print(f"  {len(stage.epochs)} epoch{'s' * (len(stage.epochs) != 1)}; the last: {states}")
-
-
-def _moment_as_json(value: Any) -> str:
-    """Times stand in JSON as everywhere: ISO 8601, `Z` for UTC."""
-    return str(value.isoformat()).replace("+00:00", "Z") if hasattr(value, "isoformat") else str(value)
 
 
 def _as_json(run: Any) -> dict[str, Any]:

@@ -5,16 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
-def register(subparsers: Subparsers) -> None:
-    """Add the command `schema` to the command line."""
-    command = subparsers.add_parser("schema", help="JSON Schema of a DAG file, for editors")
-    command.set_defaults(run=_schema)
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add the command `schema`."""
+    parser.set_defaults(run=_schema)
 
 
 def _schema(args: argparse.Namespace) -> int:

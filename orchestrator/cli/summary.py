@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from orchestrator.cli.render import count, moment, seconds, size, table
+from orchestrator.cli.render import count, moment, run_state, seconds, size, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +19,7 @@ HEAD = ("node", "rows in", "rows out", "bytes", "rejects")
 def print_summary(view: RunView, rejects: Path | None, out: TextIO) -> None:
     """State, times, and for each node rows, bytes and rejects; `rejects` is where unrouted ones lie."""
     run = view.run
-    shown = "paused" if run.paused and run.state == "running" else run.state
-    print(f"{view.dag_name}: run {run.number} ({run.run_id}): {shown}", file=out)
+    print(f"{view.dag_name}: run {run.number} ({run.run_id}): {run_state(run)}", file=out)
     started, ended = run.started_at, run.ended_at
     if started is None:
         return

@@ -15,9 +15,10 @@ from orchestrator.client.outputs import output_nodes
 from orchestrator.client.surface import Surface
 from orchestrator.dag.model import Dag
 from orchestrator.dag.stages import StageGraph
-from orchestrator.errors import RefusedError
+from orchestrator.errors import RefusedError, StoreError
 from orchestrator.runs.states import RunState
-from orchestrator.store import dags, holders, lifecycle, runs, tables, workers
+from orchestrator.store import dag_views, dags, holders, lifecycle, runs, tables, workers
+from orchestrator.store.artifacts import bundle_tree
 from orchestrator.store.processes import host, this_process
 from orchestrator.store.verbs import clearing, held
 
@@ -26,7 +27,8 @@ from orchestrator.store.verbs import clearing, held
 class Definition:
     """A DAG as a command found it: the value, its compiled stages, and where it lies.
 
-    `tree` holds its code; data paths resolve against `project`.
+    `tree` holds its code; data paths resolve against `project`. `loaded`: the rows of a DAG that the services
+    have loaded; its `file` then is what a person types for it, its id.
     """
 
     dag: Dag
@@ -34,11 +36,44 @@ class Definition:
     file: Path
     tree: Path
     project: Path
+    loaded: tuple[tables.Dag, tables.DagVersion] | None = None
 
 
 @dataclass(frozen=True)
 class HeldVerbs(Surface):
     """Creating a run in this process, and going on with one that another process left."""
+
+    def loaded_definition(self, dag_id: str, project: Path) -> Definition:
+        """A loaded DAG in its present version; raises UsageError where none has this id."""
+        with self.database.read() as connection:
+            view = dag_views.find_dag(connection, dag_id)
+        dag, version = view.dag, view.version
+        return Definition(
+            dag=Dag.from_document(version.document),
+            stages=StageGraph.from_json(version.stages),
+            file=Path(dag.dag_id),
+            tree=self._tree(dag.bundle_version, f"DAG {dag_id!r}") or project,
+            project=project,
+            loaded=(dag, version),
+        )
+
+    def tree_of(self, definition: Definition, run: tables.Run) -> Path:
+        """Where the code of a run lies: of a loaded DAG the frozen copy that the run began with.
+
+        Raises StoreError where that copy is gone.
+        """
+        if definition.loaded is None:
+            return definition.tree
+        return self._tree(run.bundle_version, f"run {run.number}") or definition.project
+
+    def _tree(self, bundle_version: str | None, whose: str) -> Path | None:
+        tree = bundle_tree(self.artifacts, bundle_version)
+        if tree is not None and not tree.is_dir():
+            raise StoreError(
+                f"the code of {whose} is not on this host: there is no {tree}",
+                hint="run it where the services are, or its file: fustgo run FILE",
+            )
+        return tree
 
     def register_command(self) -> int:
         """Enter this process as a worker that executes what it holds; its row's id."""
@@ -68,7 +103,7 @@ class HeldVerbs(Surface):
         interval: tuple[datetime, datetime] | None,
         params: Mapping[str, Any],
     ) -> tables.Run:
-        """Create a run of a file, held by a command: it is running from the start."""
+        """Create a run of a file or a loaded DAG, held by a command: it is running from the start."""
         dag, version = self._ensure(definition)
         now = self.clock.now()
         return self.database.run_transaction(
@@ -107,7 +142,12 @@ class HeldVerbs(Surface):
                 )
             given = None if params is None else {**run.params, **params}
             return held.resume_held(
-                connection, run, worker=worker, params=given, version=version, now=self.clock.now()
+                connection,
+                run,
+                worker=worker,
+                params=given,
+                version=_present(definition, version),
+                now=self.clock.now(),
             )
 
         return self.database.run_transaction(resume)
@@ -126,7 +166,13 @@ class HeldVerbs(Surface):
             again = clearing.rows_to_repeat(connection, run, outputs.repeating)
             if not allow_duplicates:
                 clearing.refuse_duplicates(run, again)
-            return held.clear_held(connection, run, worker=worker, version=version, now=self.clock.now())
+            return held.clear_held(
+                connection,
+                run,
+                worker=worker,
+                version=_present(definition, version),
+                now=self.clock.now(),
+            )
 
         return self.database.run_transaction(clear)
 
@@ -142,6 +188,8 @@ class HeldVerbs(Surface):
 
     def _ensure(self, definition: Definition) -> tuple[tables.Dag, tables.DagVersion]:
         """The rows of a DAG, in a transaction of their own: who locks a run holds no DAG (rule 8.12)."""
+        if definition.loaded is not None:
+            return definition.loaded
         now = self.clock.now()
 
         def ensure(connection: Any) -> tuple[tables.Dag, tables.DagVersion]:
@@ -163,6 +211,11 @@ class HeldVerbs(Surface):
             return dag, version
 
         return self.database.run_transaction(ensure)
+
+
+def _present(definition: Definition, version: tables.DagVersion) -> tables.DagVersion | None:
+    """The version that an old run of a file moves to; one of a loaded DAG keeps its own, with its code."""
+    return version if definition.loaded is None else None
 
 
 def _mine(connection: Any, dag: tables.Dag, definition: Definition, text: str) -> tables.Run:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.client.surface import Surface
-from orchestrator.store import dags, runs, tables, views
+from orchestrator.store import dag_views, dags, runs, tables, views
 from orchestrator.store.artifacts import run_folder
+from orchestrator.store.tables.services import LoadError
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,23 @@ class Views(Surface):
         self._release()
         with self.database.read() as connection:
             return views.show_run(connection, runs.find_run(connection, text))
+
+    def list_dags(self) -> list[dag_views.DagView]:
+        """The DAGs that the services have loaded, each with its newest run."""
+        self._release()
+        with self.database.read() as connection:
+            return dag_views.list_dags(connection)
+
+    def show_dag(self, dag_id: str) -> dag_views.DagView:
+        """A loaded DAG; raises UsageError where there is none of this id."""
+        self._release()
+        with self.database.read() as connection:
+            return dag_views.find_dag(connection, dag_id)
+
+    def load_errors(self) -> list[LoadError]:
+        """The DAG files that the services could not load."""
+        with self.database.read() as connection:
+            return dag_views.load_errors(connection)
 
     def rejects_folder(self, view: views.RunView) -> Path | None:
         """Where the rejects of a run lie that nobody routed, as JSON lines; None where there are none."""

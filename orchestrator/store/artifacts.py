@@ -32,6 +32,11 @@ def run_folder(root: Path, run_uid: str, *, create: bool = False) -> Path:
     return folder
 
 
+def bundle_tree(root: Path, bundle_version: str | None) -> Path | None:
+    """The frozen copy of a bundle's code; None for a DAG that has none."""
+    return root / "bundles" / bundle_version if bundle_version is not None else None
+
+
 def list_files(root: Path, run_uid: str) -> list[str]:
     """The files of a run, as paths below its folder, sorted; none where it has no folder."""
     folder = run_folder(root, run_uid)

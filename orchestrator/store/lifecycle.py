@@ -60,7 +60,7 @@ def create_run(
             uid=uuid7(now),
             dag=dag.id,
             version=version.id,
-            bundle_version=None if held_by is not None else dag.bundle_version,
+            bundle_version=dag.bundle_version,
             run_id=_run_id(connection, dag, run_id, run_type, logical_date or now),
             run_type=run_type,
             lane="backfill" if run_type == "backfill" else "live",

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select
+from dataclasses import dataclass
 
-from orchestrator.errors import UsageError
+from sqlalchemy import Connection, case, delete, func, insert, select
+
+from orchestrator.dag.stages import StageGraph
+from orchestrator.errors import RefusedError, UsageError, nearest
+from orchestrator.runs.states import AttemptState, StageState
 from orchestrator.store.dialects import upsert
-from orchestrator.store.tables import Pool, table_of
+from orchestrator.store.tables import Attempt, Dag, DagVersion, Pool, StageRun, table_of
+from orchestrator.store.tables.entity import value
 
 DEFAULT_SLOTS = 128
-pools = table_of(Pool)
+DEFAULT = "default"
+pools, stage_runs, attempts = table_of(Pool), table_of(StageRun), table_of(Attempt)
+
+
+@dataclass(frozen=True)
+class PoolUse:
+    """A pool, the slots that running attempts hold of it, and those that queued ones wait for."""
+
+    pool: Pool
+    running: int
+    queued: int
 
 
 def add_default_pool(connection: Connection) -> None:
     """The pool of every stage that names none; part of a new store."""
     connection.execute(
-        insert(pools).values(name="default", slots=DEFAULT_SLOTS, description="Stages that name no pool.")
+        insert(pools).values(name=DEFAULT, slots=DEFAULT_SLOTS, description="Stages that name no pool.")
     )
 
 
@@ -30,3 +45,68 @@ def slots(connection: Connection) -> dict[str, int]:
     """The size of every pool."""
     rows = connection.execute(select(pools.c.name, pools.c.slots))
     return {row.name: row.slots for row in rows}
+
+
+def list_pools(connection: Connection) -> list[PoolUse]:
+    """Every pool with what is used of it, by name."""
+    held = {
+        state: func.sum(case((attempts.c.state == state, stage_runs.c.pool_slots), else_=0))
+        for state in _OPEN
+    }
+    query = (
+        select(stage_runs.c.pool, *held.values())
+        .join_from(attempts, stage_runs, attempts.c.stage_run == stage_runs.c.id)
+        .where(attempts.c.state != AttemptState.DONE)
+        .group_by(stage_runs.c.pool)
+    )
+    used = {name: (int(running), int(queued)) for name, running, queued in connection.execute(query)}
+    found = (value(Pool, row) for row in connection.execute(select(pools).order_by(pools.c.name)))
+    return [PoolUse(pool, *used.get(pool.name, (0, 0))) for pool in found]
+
+
+_OPEN = (AttemptState.RUNNING, AttemptState.QUEUED)
+
+
+def delete_pool(connection: Connection, name: str) -> None:
+    """Delete a pool that nothing asks for.
+
+    Raises UsageError where there is none, RefusedError for the default one and for one that a stage of a
+    run that has not ended, or of a DAG, names: it would have no limit any more.
+    """
+    known = slots(connection)
+    if name not in known:
+        raise UsageError(f"there is no pool {name!r}", hint=nearest(name, known))
+    if name == DEFAULT:
+        raise RefusedError(
+            "the pool 'default' is that of every stage that names none",
+            hint="`fustgo pools set default N` changes its size",
+        )
+    if users := _runs_with(connection, name) or _dags_with(connection, name):
+        raise RefusedError(
+            f"pool {name!r} is asked for by {', '.join(users)}: without it they would have no limit",
+            hint=f"`fustgo pools set {name} 0` holds them back; delete it when they name another",
+        )
+    connection.execute(delete(pools).where(pools.c.name == name))
+
+
+def _runs_with(connection: Connection, name: str) -> list[str]:
+    open_states = (StageState.NONE, StageState.QUEUED, StageState.RUNNING)
+    query = select(stage_runs.c.run, stage_runs.c.stage).where(
+        stage_runs.c.pool == name, stage_runs.c.state.in_(open_states)
+    )
+    return [f"stage {row.stage} of run {row.run}" for row in connection.execute(query.limit(3))]
+
+
+def _dags_with(connection: Connection, name: str) -> list[str]:
+    dags, versions = table_of(Dag), table_of(DagVersion)
+    query = (
+        select(dags.c.dag_id, versions.c.stages)
+        .join_from(dags, versions, dags.c.version == versions.c.id)
+        .where(dags.c.deleted_at.is_(None))
+    )
+    return [
+        f"stage {stage.id} of DAG {dag}"
+        for dag, stages in connection.execute(query)
+        for stage in StageGraph.from_json(stages)
+        if stage.pool == name
+    ][:3]

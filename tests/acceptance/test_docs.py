@@ -1,7 +1,7 @@
 """The documents' snippets are true: files are written, commands are run, as a reader would.
 
-A block after `<!-- file: NAME -->` is that file. In a `console` block every `$ fustgo ...`, `$ python ...` and
-`$ pytest ...` line is run in the folder of the files so far, and must succeed.
+A block after `<!-- file: NAME -->` is that file. In a `console` block every `$ fustgo`, `$ python` and
+`$ pytest` line is run in the folder of the files so far, and must succeed.
 """
 
 from __future__ import annotations

@@ -308,7 +308,7 @@ def test_a_home_that_cannot_be_is_said(tmp_path: Path) -> None:
 def command(*words: str, file: Path | None = None) -> int:
     parser = argparse.ArgumentParser()
     parser.set_defaults(config=file)
-    config.register(parser.add_subparsers())
+    config.register(parser)
     args = parser.parse_args(words)
     code: int = args.run(args)
     return code
@@ -316,7 +316,7 @@ def command(*words: str, file: Path | None = None) -> int:
 
 def test_config_show_prints_value_and_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, "log: {level: error}\n")
-    assert command("config", "show", file=path) == 0
+    assert command("show", file=path) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["log.level", "=", "ERROR", "#", f"{path}:1"] in lines
     assert ["worker.lease", "=", "30s", "#", "default"] in lines
@@ -326,11 +326,11 @@ def test_config_show_prints_value_and_source(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_config_show_json_is_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command("config", "show", "--json") == 0
+    assert command("show", "--json") == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["worker.lease"] == {"value": "30s", "source": "default"}
 
 
 def test_config_schema_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command("config", "schema") == 0
+    assert command("schema") == 0
     assert json.loads(capsys.readouterr().out) == settings.json_schema()

@@ -25,8 +25,8 @@ CHAIN = graph({"a": "", "b": "a", "c": "b"})
 def fustgo(*words: str) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--config")
-    db.register(parser.add_subparsers())
-    args = parser.parse_args(["db", *words])
+    db.register(parser)
+    args = parser.parse_args(words)
     code: int = args.run(args)
     return code
 

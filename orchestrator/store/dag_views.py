@@ -1,0 +1,67 @@
+"""What people are shown of the DAGs that the services have loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from orchestrator.errors import UsageError, nearest
+from orchestrator.store.dags import BUNDLE
+from orchestrator.store.tables import Dag, DagVersion, Run, table_of
+from orchestrator.store.tables.entity import value
+from orchestrator.store.tables.services import LoadError
+
+dags, versions, runs = table_of(Dag), table_of(DagVersion), table_of(Run)
+
+
+@dataclass(frozen=True)
+class DagView:
+    """A loaded DAG with its present version, and its newest run where it has one."""
+
+    dag: Dag
+    version: DagVersion
+    last_run: Run | None
+
+
+def list_dags(connection: Connection) -> list[DagView]:
+    """The DAGs of bundles and of the API that were not removed, by id."""
+    query = (
+        select(dags)
+        .where(dags.c.space == BUNDLE, dags.c.deleted_at.is_(None), dags.c.version.is_not(None))
+        .order_by(dags.c.dag_id)
+    )
+    found = [value(Dag, row) for row in connection.execute(query)]
+    newest = _newest_runs(connection, [dag.id for dag in found])
+    texts = select(versions).where(versions.c.id.in_([dag.version for dag in found]))
+    by_id = {row.id: value(DagVersion, row) for row in connection.execute(texts)}
+    return [DagView(dag, by_id[dag.version or 0], newest.get(dag.id)) for dag in found]
+
+
+def find_dag(connection: Connection, dag_id: str) -> DagView:
+    """A loaded DAG by its id; raises UsageError with the nearest one where there is none."""
+    query = select(dags).where(dags.c.space == BUNDLE, dags.c.dag_id == dag_id, dags.c.deleted_at.is_(None))
+    row = connection.execute(query).first()
+    if row is None or row.version is None:
+        known = select(dags.c.dag_id).where(dags.c.space == BUNDLE, dags.c.deleted_at.is_(None))
+        near = nearest(dag_id, connection.execute(known).scalars())
+        raise UsageError(
+            f"no DAG {dag_id!r} is loaded",
+            hint=near or "the services load those of the bundle; `fustgo run FILE` runs a file by hand",
+        )
+    dag = value(Dag, row)
+    version = connection.execute(select(versions).where(versions.c.id == row.version)).one()
+    return DagView(dag, value(DagVersion, version), _newest_runs(connection, [dag.id]).get(dag.id))
+
+
+def load_errors(connection: Connection) -> list[LoadError]:
+    """The files of bundles that could not be loaded, by name."""
+    errors = table_of(LoadError)
+    return [value(LoadError, row) for row in connection.execute(select(errors).order_by(errors.c.file))]
+
+
+def _newest_runs(connection: Connection, of: list[int]) -> dict[int, Run]:
+    """The newest run of each DAG, by the DAG's row."""
+    last = select(func.max(runs.c.number)).where(runs.c.dag.in_(of)).group_by(runs.c.dag)
+    found = connection.execute(select(runs).where(runs.c.number.in_(last)))
+    return {row.dag: value(Run, row) for row in found}
