@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.client.administration import Administration
 from orchestrator.client.held import Definition, HeldVerbs
-from orchestrator.client.services import ServiceVerbs
 from orchestrator.client.views import Views
 
 __all__ = ["Client", "Definition"]
 
 
 @dataclass(frozen=True)
-class Client(HeldVerbs, ServiceVerbs, Views):
+class Client(HeldVerbs, Administration, Views):
     """Everything that can be done to runs of a store."""

@@ -24,7 +24,7 @@ class WorkerView:
 
 
 @dataclass(frozen=True)
-class ServiceVerbs(Surface):
+class Administration(Surface):
     """Workers and pools."""
 
     def list_workers(self, *, ended: bool = False, lease: float = LEASE) -> list[WorkerView]:
