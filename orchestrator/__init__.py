@@ -1,4 +1,4 @@
-"""What DAG files import: `from orchestrator import DAG, TaskGroup, chain, processor`.
+"""What DAG files import: `from orchestrator import DAG, TaskGroup, action, branch, chain, processor`.
 
 The names are loaded when they are asked for, so that importing the package costs nothing.
 """
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from orchestrator.dag.timetable import DeltaDataIntervalTimetable as DeltaDataIntervalTimetable
     from orchestrator.dag.timetable import DeltaTriggerTimetable as DeltaTriggerTimetable
     from orchestrator.dag.timetable import MultipleCronTriggerTimetable as MultipleCronTriggerTimetable
+    from orchestrator.sdk.action import Result as Result
+    from orchestrator.sdk.action import SetVariable as SetVariable
+    from orchestrator.sdk.action import Snooze as Snooze
+    from orchestrator.sdk.action import TriggerRun as TriggerRun
+    from orchestrator.sdk.action_function import action as action
+    from orchestrator.sdk.action_function import branch as branch
+    from orchestrator.sdk.action_function import short_circuit as short_circuit
+    from orchestrator.sdk.context import Context as Context
     from orchestrator.sdk.function import processor as processor
     from orchestrator.sdk.operator import ErrorLimit as ErrorLimit
     from orchestrator.sdk.operator import RateLimit as RateLimit
@@ -30,7 +38,15 @@ _HOMES = {
     "DeltaDataIntervalTimetable": "orchestrator.dag.timetable",
     "DeltaTriggerTimetable": "orchestrator.dag.timetable",
     "MultipleCronTriggerTimetable": "orchestrator.dag.timetable",
+    "Context": "orchestrator.sdk.context",
+    "Result": "orchestrator.sdk.action",
+    "SetVariable": "orchestrator.sdk.action",
+    "Snooze": "orchestrator.sdk.action",
+    "TriggerRun": "orchestrator.sdk.action",
+    "action": "orchestrator.sdk.action_function",
+    "branch": "orchestrator.sdk.action_function",
     "processor": "orchestrator.sdk.function",
+    "short_circuit": "orchestrator.sdk.action_function",
     "ErrorLimit": "orchestrator.sdk.operator",
     "RateLimit": "orchestrator.sdk.operator",
     "chain": "orchestrator.sdk.ports",

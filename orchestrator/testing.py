@@ -29,7 +29,7 @@ from orchestrator.errors import FustgoError, UsageError
 from orchestrator.runs.figures import node_figures
 from orchestrator.runs.times import given_date
 from orchestrator.sdk.connection import CONNECTION_PREFIX, VARIABLE_PREFIX
-from orchestrator.sdk.function import functions_of
+from orchestrator.sdk.decorated import functions_of
 from orchestrator.sdk.registry import Registry
 from orchestrator.store.memory import MemoryDatabase
 from orchestrator.worker.inline import InlineWorker
@@ -116,8 +116,10 @@ def _definition(dag: DAG, registry: Registry, project: Path) -> Definition:
     marks.tree = file.parent
     with functions_of(marks.tree):
         value = read(dag.draft, registry)
-    check(value, marks, registry, discovered(value, registry, project=project, tree=marks.tree)).or_raise()
-    return Definition(value, compile_stages(value), file, marks.tree, project)
+    known = discovered(value, registry, project=project, tree=marks.tree)
+    found = check(value, marks, registry, known).or_raise()
+    stages = compile_stages(value, registry, found.operators)
+    return Definition(value, stages, file, marks.tree, project)
 
 
 def _start(

@@ -87,6 +87,7 @@ def _show_file(args: argparse.Namespace) -> int:
     from orchestrator.cli.definition import described
     from orchestrator.cli.render import print_json
     from orchestrator.dag.graph import compile_stages
+    from orchestrator.sdk.registry import Registry
 
     checked = _checked(Path(args.dag))
     for _, found in checked:
@@ -101,7 +102,9 @@ def _show_file(args: argparse.Namespace) -> int:
         documents = [dag.to_document() for dag in loaded]
         print_json(documents[0] if len(documents) == 1 else documents)
     else:
-        print("\n\n".join(described(dag, compile_stages(dag)) for dag in loaded))
+        registry = Registry()
+        graphs = [compile_stages(entry.dag, registry, found.operators) for entry, found in checked]
+        print("\n\n".join(map(described, loaded, graphs)))
     return 0
 
 

@@ -46,11 +46,13 @@ class Opened:
         from orchestrator.client import Definition
         from orchestrator.dag.graph import compile_stages
         from orchestrator.errors import Problems
+        from orchestrator.sdk.registry import Registry
 
         if self.checked.problems:
             raise Problems(self.checked.problems)
         dag = self.loaded.dag
-        return Definition(dag, compile_stages(dag), self.loaded.file, self.loaded.tree, self.project)
+        stages = compile_stages(dag, Registry(), self.checked.operators)
+        return Definition(dag, stages, self.loaded.file, self.loaded.tree, self.project)
 
 
 def open_file(args: argparse.Namespace, registry: Registry) -> Opened:

@@ -17,7 +17,7 @@ from orchestrator.dag.marks import Marks
 from orchestrator.dag.model import Dag
 from orchestrator.dag.reading import read
 from orchestrator.errors import FustgoError, Problem, Problems, UsageError
-from orchestrator.sdk.function import functions_of
+from orchestrator.sdk.decorated import functions_of
 from orchestrator.sdk.ports import Place
 from orchestrator.sdk.registry import Registry
 

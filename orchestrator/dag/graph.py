@@ -7,17 +7,23 @@ library; a DAG whose stages do not wait for each other (one stage, most often) n
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.dag.model import Dag, Node
 from orchestrator.dag.stages import Stage, StageGraph
+from orchestrator.sdk.action import Action
+from orchestrator.sdk.properties import Kind
+from orchestrator.sdk.rendering import uses_of
 from orchestrator.units import parse_duration
 
 if TYPE_CHECKING:
     import networkx as nx
+
+    from orchestrator.sdk.operator import Operator
+    from orchestrator.sdk.registry import Registry
 
 K = TypeVar("K", bound=Hashable)
 
@@ -107,13 +113,22 @@ def _node_graph(dag: Dag) -> nx.DiGraph[str]:
     return graph
 
 
-def compile_stages(dag: Dag) -> StageGraph:
-    """The stage graph of a DAG that has no problem; stages in topological order, ties as declared."""
-    stages = stages_of(dag)
+def compile_stages(
+    dag: Dag, registry: Registry, operators: Mapping[str, Operator] | None = None
+) -> StageGraph:
+    """The stage graph of a DAG that has no problem; stages in topological order, ties as declared.
+
+    `operators` are those of the nodes where they are built already. Functions that are named by a path are
+    looked for where `sdk.function.functions_of` says.
+    """
+    stages, built = stages_of(dag), operators or {}
     members: dict[str, list[Node]] = {}
     for node in dag.nodes:
         members.setdefault(stages[node.id], []).append(node)
-    made = {stage_id: _stage(dag, stage_id, nodes) for stage_id, nodes in members.items()}
+    made = {}
+    for stage_id, nodes in members.items():
+        theirs = [built.get(node.id) or _operator(node, registry) for node in nodes]
+        made[stage_id] = replace(_stage(dag, stage_id, nodes), **_declared(nodes, theirs))
     edges = stage_edges(dag, stages)
     if not edges:
         return StageGraph(made, tuple(made)[:1])
@@ -128,26 +143,55 @@ def _connected(dag: Dag, stages: Mapping[str, Stage], edges: Sequence[tuple[str,
     graph.add_nodes_from(stages)
     graph.add_edges_from(edges)
     order = list(nx.lexicographical_topological_sort(graph, key=declared.__getitem__))
+    weights = _weights(dag, stages, graph, order)
     made = {}
     for stage_id in order:
         made[stage_id] = replace(
             stages[stage_id],
             up=tuple(sorted(graph.predecessors(stage_id), key=declared.__getitem__)),
             down=tuple(sorted(graph.successors(stage_id), key=declared.__getitem__)),
-            weight=_weight(dag, stages, stage_id, graph),
+            weight=weights[stage_id],
         )
     return StageGraph(made, tuple(nx.dag_longest_path(graph, topo_order=order)))
 
 
-def _weight(dag: Dag, stages: Mapping[str, Stage], stage_id: str, graph: nx.DiGraph[str]) -> int:
-    """A stage's priority: its own, and by the weight rule those of all after or before it."""
-    import networkx as nx
+def _weights(
+    dag: Dag, stages: Mapping[str, Stage], graph: nx.DiGraph[str], order: Sequence[str]
+) -> dict[str, int]:
+    """A stage's priority: its own, and by the weight rule those of all after or before it.
 
-    rule = _setting(dag, [dag.node(node_id) for node_id in stages[stage_id].nodes], "weight_rule")
-    if rule == "absolute":
-        return stages[stage_id].weight
-    others = nx.ancestors(graph, stage_id) if rule == "upstream" else nx.descendants(graph, stage_id)
-    return stages[stage_id].weight + sum(stages[other].weight for other in others)
+    The sets of stages after and before are bits of one number each: near linear where a set a stage is not.
+    """
+    nodes = {node.id: node for node in dag.nodes}
+    rules = {
+        stage_id: _setting(dag, [nodes[node_id] for node_id in stage.nodes], "weight_rule")
+        for stage_id, stage in stages.items()
+    }
+    equal: dict[int, int] = {}
+    for index, stage_id in enumerate(order):
+        weight = stages[stage_id].weight
+        equal[weight] = equal.get(weight, 0) | 1 << index
+    found = {stage_id: stages[stage_id].weight for stage_id in order}
+    for upstream, near, way in ((False, graph.successors, order[::-1]), (True, graph.predecessors, order)):
+        wanted = {s for s in order if rules[s] != "absolute" and (rules[s] == "upstream") is upstream}
+        for stage_id, bits in _reached(order, way, near) if wanted else ():
+            if stage_id in wanted:
+                found[stage_id] += sum(w * (bits & mine).bit_count() for w, mine in equal.items())
+    return found
+
+
+def _reached(
+    order: Sequence[str], way: Sequence[str], near: Callable[[str], Iterable[str]]
+) -> Iterator[tuple[str, int]]:
+    """Each stage with the set of those that it reaches by `near`, as bits by their place in `order`."""
+    places = {stage_id: 1 << index for index, stage_id in enumerate(order)}
+    found: dict[str, int] = {}
+    for stage_id in way:
+        bits = 0
+        for other in near(stage_id):
+            bits |= found[other] | places[other]
+        found[stage_id] = bits
+        yield stage_id, bits
 
 
 def generations(graph: StageGraph) -> list[list[str]]:
@@ -181,6 +225,25 @@ def _stage(dag: Dag, stage_id: str, nodes: Sequence[Node]) -> Stage:
         tuple(node.id for node in nodes),
         **{name: value for name, value in found.items() if value is not None},
     )
+
+
+def _operator(node: Node, registry: Registry) -> Operator:
+    return registry.find(node.type, Kind(node.kind)).model_validate(dict(node.config))
+
+
+def _declared(nodes: Sequence[Node], operators: Sequence[Operator]) -> dict[str, Any]:
+    """What an order of the stage needs to know of its operators."""
+    uses: set[tuple[str, str]] = set()
+    connections: dict[str, None] = {}
+    for node, operator in zip(nodes, operators, strict=True):
+        uses |= {(use.name, use.member) for use in uses_of(type(operator), node.config)}
+        connections |= dict.fromkeys(operator.connection_names())
+    if any(operator.wants_results for operator in operators):
+        uses.add(("results", ""))  # all of them: whatever its code asks the context for
+    found: dict[str, Any] = {"uses": tuple(sorted(uses)), "connections": tuple(connections)}
+    if isinstance(operators[0], Action):
+        found |= {"is_action": True, "branch": operators[0].branching}
+    return found
 
 
 def _setting(dag: Dag, nodes: Iterable[Node], name: str) -> Any:

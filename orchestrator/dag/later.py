@@ -22,7 +22,6 @@ FEATURES: Mapping[str, str] = {
     "splits": "splits",
     "materialise": "materialised edges",
     "map_over": "mapping over a list",
-    "branch": "branches",
     "depends_on_past": "runs that wait for the one before",
     "wait_for_downstream": "runs that wait for the one before",
     "inlets": "assets",
@@ -54,21 +53,14 @@ RENAMED: Mapping[str, str] = {
 """Arguments under the names of other schedulers and earlier releases of them, and ours."""
 
 TYPES: Mapping[str, str] = {
-    **dict.fromkeys(
-        ("bash", "shell", "http", "email", "sensor", "file_sensor", "trigger_dag", "trigger", "sql_action"),
-        "actions",
-    ),
-    "branch": "branches",
-    **dict.fromkeys(("sql", "join", "aggregate", "sort", "deduplicate", "limit", "union"), "this processor"),
+    **dict.fromkeys(("http", "email", "sensor", "file_sensor"), "this action"),
+    **dict.fromkeys(("join", "aggregate", "sort", "deduplicate", "limit", "union"), "this processor"),
     **dict.fromkeys(("jsonl", "arrow", "postgres", "mysql", "kafka"), "this system"),
 }
 """Operator types that come in a later release, and what each belongs to."""
 
 NAMES: Mapping[str, str] = {
-    "action": "actions",
-    "task": "actions",
     "dag": "the decorator form of a DAG",
-    "branch": "branches",
     "Asset": "assets",
     "Dataset": "assets",
     "Variable": "variables from Python",

@@ -93,7 +93,10 @@ class Dag(Header):
 
     def to_document(self) -> dict[str, Any]:
         """The canonical document in full form; equal Dags give equal documents."""
-        nodes = [self._entry(node) for node in self.nodes]
+        arriving: dict[str, list[Edge]] = {node.id: [] for node in self.nodes}
+        for edge in self.edges:
+            arriving.setdefault(edge.target, []).append(edge)
+        nodes = [_entry(node, arriving[node.id]) for node in self.nodes]
         return {"format": FORMAT, **super().to_document(), "nodes": nodes}
 
     def hash(self) -> str:
@@ -114,29 +117,31 @@ class Dag(Header):
         nodes = tuple(_node(entry) for entry in entries)
         return cls(**header, nodes=nodes, edges=sort_edges(edges, nodes))
 
-    def _entry(self, node: Node) -> dict[str, Any]:
-        entry: dict[str, Any] = {"id": node.id, "type": node.type, "kind": node.kind}
-        arriving: dict[str, list[str]] = {}
-        after = []
-        for edge in self.edges:
-            if edge.target == node.id and edge.kind is EdgeKind.STREAM:
-                arriving.setdefault(edge.target_port, []).append(reference(edge))
-            elif edge.target == node.id:
-                after.append(edge.source)
-        if arriving:
-            entry["from"] = _origin(arriving)
-        if after:
-            entry["after"] = after
-        if node.config:
-            entry["config"] = dict(node.config)
-        if node.drop:
-            entry["drop"] = list(node.drop)
-        if node.state_version:
-            entry["state_version"] = node.state_version
-        return entry | dict(sorted(node.arguments.items()))
-
 
 NODE_KEYS = ("id", "type", "kind", "from", "after", "config", "drop", "state_version")
+
+
+def _entry(node: Node, edges: Iterable[Edge]) -> dict[str, Any]:
+    """A node of the document, with the edges that arrive at it."""
+    entry: dict[str, Any] = {"id": node.id, "type": node.type, "kind": node.kind}
+    arriving: dict[str, list[str]] = {}
+    after = []
+    for edge in edges:
+        if edge.kind is EdgeKind.STREAM:
+            arriving.setdefault(edge.target_port, []).append(reference(edge))
+        else:
+            after.append(edge.source)
+    if arriving:
+        entry["from"] = _origin(arriving)
+    if after:
+        entry["after"] = after
+    if node.config:
+        entry["config"] = dict(node.config)
+    if node.drop:
+        entry["drop"] = list(node.drop)
+    if node.state_version:
+        entry["state_version"] = node.state_version
+    return entry | dict(sorted(node.arguments.items()))
 
 
 def reference(edge: Edge) -> str:

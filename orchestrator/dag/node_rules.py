@@ -75,10 +75,6 @@ def _operator_class(node: Node, path: Path, marks: Marks, registry: Registry) ->
         return marks.problem((*path, "type"), error.message, hint=error.hint)
     if node.kind in ("", *(kind for kind in Kind if kind not in kinds)) or node.kind not in list(Kind):
         return _wrong_kind(node, list(kinds), path, marks)
-    if node.kind == Kind.ACTION:
-        return marks.problem(
-            (*path, "type"), later.refusal(f"action {node.type!r}", "actions"), hint="remove the node"
-        )
     return kinds[Kind(node.kind)]
 
 
@@ -91,8 +87,6 @@ def _wrong_kind(node: Node, kinds: list[Kind], path: Path, marks: Marks) -> Prob
             f"node {node.id!r} must say its kind: {node.type!r} is {words}",
             hint=f"add `kind: {kinds[0]}`",
         )
-    if node.kind == Kind.ACTION:
-        return marks.problem(place, later.refusal(f"action {node.type!r}", "actions"))
     return marks.problem(place, f"{node.type!r} is no {node.kind}", hint=f"it is {words}", value=node.kind)
 
 
@@ -123,7 +117,9 @@ def argument_problems(dag: Dag, marks: Marks, operators: Mapping[str, Operator])
         path: Path = ("nodes", index)
         yield from _refused(node.arguments, marks, path)
         operator = operators.get(node.id)
-        if "readers" in node.arguments and node.kind in ("processor", "output"):
+        if node.kind == Kind.ACTION:
+            yield from _without_rows(node, path, marks)
+        elif "readers" in node.arguments and node.kind in ("processor", "output"):
             yield marks.problem(
                 (*path, "readers"), f"'readers' of {node.id!r}, which is no input", hint="remove it"
             )
@@ -141,6 +137,15 @@ def argument_problems(dag: Dag, marks: Marks, operators: Mapping[str, Operator])
                     f"{name!r} belongs to the configuration of {node.type}",
                     hint=f"write it under `config:` of {node.id!r}",
                 )
+
+
+def _without_rows(node: Node, path: Path, marks: Marks) -> Iterator[Problem]:
+    """Arguments of an action that are about rows, of which it has none."""
+    for name in ("error_limit", "rate_limit", "readers", "splits"):
+        if name in node.arguments:
+            yield marks.problem(
+                (*path, name), f"{name!r} of {node.id!r}, an action, which moves no rows", hint="remove it"
+            )
 
 
 def _misplaced(name: str, operator: Operator | None) -> bool:

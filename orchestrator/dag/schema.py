@@ -7,6 +7,7 @@ is said by `fustgo dags show` and `plan`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
@@ -56,11 +57,8 @@ def dag_schema(registry: Registry) -> dict[str, Any]:
 def _operators(registry: Registry) -> Iterator[type[Operator]]:
     """The operators that a file may name; plugins that cannot be imported are left out."""
     for type_name in registry.types():
-        try:
-            kinds = registry.kinds(type_name)
-        except UsageError:
-            continue
-        yield from (operator for kind, operator in kinds.items() if kind is not Kind.ACTION)
+        with suppress(UsageError):
+            yield from registry.kinds(type_name).values()
 
 
 def _keep_configuration(schema: dict[str, Any], operator: type[Operator]) -> None:
@@ -124,7 +122,7 @@ def _node(
     properties: dict[str, Any] = {
         "id": {"type": "string", "description": "The node's name.", "pattern": _node_id_pattern()},
         "type": {"description": "The operator.", "enum": types},
-        "kind": {"enum": [str(kind)] if kind else ["input", "processor", "output"]},
+        "kind": {"enum": [str(kind)] if kind else list(map(str, Kind))},
         "config": {"type": ["object", "null"], "description": "What the operator is told."},
         "drop": {**_ONE_OR_SEVERAL, "description": "Output ports whose rows are counted and dropped."},
     }

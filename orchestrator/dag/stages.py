@@ -63,12 +63,29 @@ class StageGraph:
         """What its branching stages can forbid; computed when first asked for."""
         return Branches.of(self.stages)
 
+    def choices(self, stage_id: str) -> dict[str, str]:
+        """The nodes that a branch may choose, each with its stage: all of the stages that directly follow."""
+        return {node: below for below in self[stage_id].down for node in self[below].nodes}
+
+    def above(self, stage_id: str) -> set[str]:
+        """The stages that have ended when a stage starts: all that it follows, however far."""
+        found: set[str] = set()
+        wanted = [*self[stage_id].up]
+        while wanted:
+            stage = wanted.pop()
+            if stage not in found:
+                found.add(stage)
+                wanted += self[stage].up
+        return found
+
     def stage_of(self, node: str) -> Stage:
         """The stage that holds a node; KeyError where no stage does."""
-        for stage in self:
-            if node in stage.nodes:
-                return stage
-        raise KeyError(node)
+        return self.stages[self._homes[node]]
+
+    @cached_property
+    def _homes(self) -> dict[str, str]:
+        """The stage of each node."""
+        return {node: stage.id for stage in self for node in stage.nodes}
 
     def to_json(self) -> dict[str, Any]:
         """The graph as a JSON object; stages keep their order."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from orchestrator.dag.graph import find_cycle, stages_of
+from orchestrator.dag.graph import find_cycle, stage_edges, stages_of
 from orchestrator.dag.marks import Marks
 from orchestrator.dag.model import Dag, Edge, EdgeKind, Node
 from orchestrator.errors import Problem
@@ -62,11 +63,46 @@ class Subject:
 
     def arriving(self, node_id: str) -> Iterator[Edge]:
         """The stream edges into a node."""
-        return (e for e in self.dag.edges if e.target == node_id and e.kind is EdgeKind.STREAM)
+        return (e for e in self._ends[node_id][0] if e.kind is EdgeKind.STREAM)
 
     def leaving(self, node_id: str) -> Iterator[Edge]:
         """The stream edges out of a node."""
-        return (e for e in self.dag.edges if e.source == node_id and e.kind is EdgeKind.STREAM)
+        return (e for e in self._ends[node_id][1] if e.kind is EdgeKind.STREAM)
+
+    def followed(self, node_id: str) -> Iterator[Edge]:
+        """The control edges into a node."""
+        return (e for e in self._ends[node_id][0] if e.kind is EdgeKind.CONTROL)
+
+    def following(self, node_id: str) -> Iterator[Edge]:
+        """The control edges out of a node."""
+        return (e for e in self._ends[node_id][1] if e.kind is EdgeKind.CONTROL)
+
+    @cached_property
+    def _ends(self) -> dict[str, tuple[list[Edge], list[Edge]]]:
+        """The edges into and out of each node."""
+        found: dict[str, tuple[list[Edge], list[Edge]]] = defaultdict(lambda: ([], []))
+        for edge in self.dag.edges:
+            found[edge.target][0].append(edge)
+            found[edge.source][1].append(edge)
+        return found
+
+    def before(self, node_id: str) -> Collection[str]:
+        """The stages that have ended when the node's stage starts."""
+        found: set[str] = set()
+        wanted = [self.stages[node_id]]
+        while wanted:
+            new = [above for above in self._above.get(wanted.pop(), ()) if above not in found]
+            found.update(new)
+            wanted += new
+        return found
+
+    @cached_property
+    def _above(self) -> dict[str, list[str]]:
+        """The stages that each stage directly follows."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for source, target in stage_edges(self.sound, self.stages):
+            found[target].append(source)
+        return found
 
     def node_problem(
         self, node_id: str, message: str, *inner: str | int, hint: str = "", value: str = ""

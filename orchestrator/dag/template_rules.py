@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from orchestrator.dag.graph import stage_edges
 from orchestrator.dag.marks import shown
 from orchestrator.dag.model import Node
 from orchestrator.dag.subject import Subject
 from orchestrator.errors import Problem, nearest
-from orchestrator.sdk.fields import is_template, sql_dialects, templated_fields
+from orchestrator.sdk.fields import template_marks
 from orchestrator.sdk.operator import Operator
+from orchestrator.sdk.rendering import template_texts, texts_in
 from orchestrator.sdk.sql_template import check_sql
 from orchestrator.sdk.template import NAMES, TemplateProblem, Use, faults, sound_uses
 
@@ -31,44 +31,33 @@ def template_problems(subject: Subject) -> Iterator[Problem]:
 def _field_problems(
     subject: Subject, node: Node, operator: Operator, name: str, value: Any
 ) -> Iterator[Problem]:
-    if name not in templated_fields(type(operator)):
-        for path, text in _texts(value, ("config", name)):
+    marks = template_marks(type(operator))
+    if name not in marks:
+        for path, text in texts_in(value, ("config", name)):
             if _KNOWN_NAME.search(text):
                 message = f"{'.'.join(map(str, path[1:]))!r} of {node.type} takes no template"
-                fields = ", ".join(templated_fields(type(operator)))
+                fields = ", ".join(marks)
                 hint = f"these do: {fields}" if fields else f"{node.type} has no field that does"
                 yield subject.node_problem(node.id, message, *path, hint=hint, value=shown(text))
         return
-    if not is_template(value):
-        return
-    for error in _faults(operator, name, value):
-        yield subject.node_problem(
-            node.id, error.message, "config", name, hint=error.hint, value=shown(value)
-        )
-    for use in sound_uses(value):
-        if fault := _fault(subject, node, use):
-            message, hint = fault
-            yield subject.node_problem(node.id, message, "config", name, hint=hint, value=shown(value))
+    for path, text in template_texts(type(operator), {name: value}):
+        for error in _faults(text, marks[name].dialect):
+            yield subject.node_problem(
+                node.id, error.message, "config", *path, hint=error.hint, value=shown(text)
+            )
+        for use in sound_uses(text):
+            if fault := _fault(subject, node, use):
+                message, hint = fault
+                yield subject.node_problem(node.id, message, "config", *path, hint=hint, value=shown(text))
 
 
-def _faults(operator: Operator, name: str, text: str) -> Iterator[TemplateProblem]:
+def _faults(text: str, dialect: str) -> Iterator[TemplateProblem]:
     yield from faults(text)
-    if name in sql_dialects(type(operator)):
+    if dialect:
         try:
             check_sql(text)
         except TemplateProblem as error:
             yield error
-
-
-def _texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, entry in value.items():
-            yield from _texts(entry, (*path, key))
-    elif isinstance(value, (list, tuple)):
-        for index, entry in enumerate(value):
-            yield from _texts(entry, (*path, index))
 
 
 def _fault(subject: Subject, node: Node, use: Use) -> tuple[str, str] | None:
@@ -84,22 +73,9 @@ def _fault(subject: Subject, node: Node, use: Use) -> tuple[str, str] | None:
     if use.name == "results":
         if use.member not in subject.nodes:
             return f"there is no node {use.member!r} with a result", nearest(use.member, subject.nodes)
-        if use.member not in _before(subject, node.id):
+        if subject.stages[use.member] not in subject.before(node.id):
             return (
                 f"{use.member!r} need not have ended when {node.id!r} starts, so it has no result then",
                 f"let {node.id!r} follow it: after: [{use.member}] in YAML, .before() in Python",
             )
     return None
-
-
-def _before(subject: Subject, node_id: str) -> set[str]:
-    """The nodes of the stages that have ended when the node's stage starts."""
-    edges = stage_edges(subject.sound, subject.stages)
-    wanted, found = [subject.stages[node_id]], set[str]()
-    while wanted:
-        stage = wanted.pop()
-        for source, target in edges:
-            if target == stage and source not in found:
-                found.add(source)
-                wanted.append(source)
-    return {other for other, stage in subject.stages.items() if stage in found}

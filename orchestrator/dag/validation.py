@@ -16,6 +16,7 @@ from orchestrator.dag.schema_flow import Flowed, flow
 from orchestrator.dag.target_rules import target_problems
 from orchestrator.dag.template_rules import template_problems
 from orchestrator.dag.wiring_rules import (
+    branch_problems,
     cycle_problems,
     edge_problems,
     port_problems,
@@ -23,7 +24,7 @@ from orchestrator.dag.wiring_rules import (
     stage_setting_problems,
 )
 from orchestrator.errors import Problem, Problems
-from orchestrator.sdk.function import functions_of
+from orchestrator.sdk.decorated import functions_of
 from orchestrator.sdk.operator import Operator, Schema
 from orchestrator.sdk.registry import Registry
 
@@ -58,6 +59,7 @@ def check(
         problems += argument_problems(dag, marks, subject.operators)
         problems += edge_problems(subject)
         problems += port_problems(subject)
+        problems += branch_problems(subject)
         problems += stage_setting_problems(subject)
         problems += template_problems(subject)
         problems += target_problems(subject)

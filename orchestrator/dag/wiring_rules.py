@@ -10,6 +10,7 @@ from orchestrator.dag.graph import cycles, find_cycle, stage_edges, stages_of, s
 from orchestrator.dag.model import Edge, EdgeKind, Node
 from orchestrator.dag.subject import Subject
 from orchestrator.errors import Problem, nearest
+from orchestrator.sdk.action import Action
 from orchestrator.sdk.properties import Kind
 
 _CUT = "cut the stage: write the rows to a file, and read it in another stage"
@@ -30,7 +31,7 @@ def edge_problems(subject: Subject) -> Iterator[Problem]:
 
 def _source_problems(subject: Subject, edge: Edge) -> Iterator[Problem]:
     node, operator = subject.nodes[edge.source], subject.operators.get(edge.source)
-    if operator is None or edge.source_port == "rejects":
+    if operator is None or (edge.source_port == "rejects" and operator.kind is not Kind.ACTION):
         return
     ports = operator.output_ports()
     if not ports:
@@ -78,13 +79,19 @@ def _unfed(subject: Subject, node: Node) -> Iterator[Problem]:
     ports = subject.operators[node.id].input_ports()
     arriving = list(subject.arriving(node.id))
     if ports and not arriving:
+        rowless = (Kind.OUTPUT, Kind.ACTION)
         followed = [
-            edge.source
-            for edge in subject.dag.controls()
-            if edge.target == node.id and subject.nodes.get(edge.source, node).kind == Kind.OUTPUT
+            subject.nodes[edge.source]
+            for edge in subject.followed(node.id)
+            if edge.source in subject.nodes and subject.nodes[edge.source].kind in rowless
         ]
         hint = (
-            f"{followed[0]!r} is an output, which gives no rows: take them from the node before it"
+            f"{followed[0].id!r} is an {followed[0].kind}, which gives no rows: "
+            + (
+                "take them from the node before it"
+                if followed[0].kind == Kind.OUTPUT
+                else "begin with an input"
+            )
             if followed
             else "nothing reaches it: feed it with >> in Python, `from` in YAML"
         )
@@ -122,6 +129,17 @@ def _unread(subject: Subject, node: Node) -> Iterator[Problem]:
                 "drop",
                 hint="take it out of `drop`",
             )
+
+
+def branch_problems(subject: Subject) -> Iterator[Problem]:
+    """Branches that have nothing to choose among."""
+    for node_id, operator in subject.operators.items():
+        if not isinstance(operator, Action) or operator.branching != "branch":
+            continue
+        if not any(subject.following(node_id)):
+            message = f"branch {node_id!r} chooses among the nodes that follow it, and none does"
+            hint = f"let them follow it: {node_id} >> [a, b] in Python, after: [{node_id}] in YAML"
+            yield subject.node_problem(node_id, message, hint=hint)
 
 
 def cycle_problems(subject: Subject) -> Iterator[Problem]:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from orchestrator.clock import Clock
 from orchestrator.crash import crash_point
+from orchestrator.engine.action import entry_of, run_action
 from orchestrator.engine.boundary import NodeFailed, operator_code
 from orchestrator.engine.coordinator import Acknowledgement, Coordinator, Epoch, StagePort
 from orchestrator.engine.memory import use_system_allocator
 from orchestrator.engine.message import Barrier
 from orchestrator.engine.plan import plan_stage
+from orchestrator.engine.progress import StageProgress
 from orchestrator.engine.signals import Signals
 from orchestrator.engine.spool import SpoolTarget
 from orchestrator.engine.stage import Stage
@@ -28,7 +31,7 @@ from orchestrator.runs.checkpoint import Checkpoint, Decision, Token
 from orchestrator.runs.order import Order
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome
-from orchestrator.sdk.function import functions_of
+from orchestrator.sdk.decorated import functions_of
 from orchestrator.sdk.registry import Registry
 
 PROGRESS_SECONDS = 0.1
@@ -54,8 +57,11 @@ def run_attempt(order: Order, port: StagePort, around: Surroundings) -> Report:
 
     Only what is no error of the stage is raised: interrupts, and bugs of our own.
     """
-    use_system_allocator()
     try:
+        if (action := entry_of(order)) is not None:
+            ask = partial(port.progress, StageProgress(epoch=0))
+            return run_action(order, action, around.registry, around.clock, around.signals, ask)
+        use_system_allocator()
         with functions_of(Path(order.tree) if order.tree else None):
             plan = plan_stage(order, around.registry)
         stage = Stage(order, plan, around.host, lambda: around.signals.cancelled)

@@ -11,21 +11,18 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import Any
 
-from pydantic import ValidationError
-
 from orchestrator.dag.model import Dag, Node
 from orchestrator.engine.coordinator import Trigger
 from orchestrator.engine.edge import Edge
 from orchestrator.engine.rejects import RejectLines
-from orchestrator.errors import OperatorError
 from orchestrator.runs.order import Order
-from orchestrator.sdk.fields import is_template, sql_dialects, templated_fields
 from orchestrator.sdk.input import Input
 from orchestrator.sdk.operator import Operator
 from orchestrator.sdk.processor import Processor
 from orchestrator.sdk.properties import Kind
 from orchestrator.sdk.registry import Registry
-from orchestrator.sdk.template import render, revive
+from orchestrator.sdk.rendering import build
+from orchestrator.sdk.template import revive
 
 ALLOW_NO_REJECTS: Mapping[str, Any] = {"records": 0, "ratio": None}
 
@@ -85,29 +82,7 @@ def plan_stage(order: Order, registry: Registry) -> StagePlan:
 
 def build_operator(node: Node, registry: Registry, names: Mapping[str, Any]) -> Operator:
     """The operator of a node, its templates rendered."""
-    cls = registry.find(node.type, Kind(node.kind))
-    config = dict(node.config)
-    dialects = sql_dialects(cls)
-    for name in templated_fields(cls):
-        if is_template(config.get(name)):
-            config[name] = _rendered(config[name], names, dialects.get(name, ""))
-    try:
-        return cls(**config, id=node.id)
-    except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise OperatorError(
-            f"node {node.id!r} does not take what its templates gave: {found}",
-            hint="look at the run's params and dates",
-            retry=False,
-        ) from None
-
-
-def _rendered(text: str, names: Mapping[str, Any], dialect: str) -> str:
-    if not dialect:
-        return render(text, names)
-    from orchestrator.sdk.sql_template import render_sql
-
-    return render_sql(text, names, dialect)
+    return build(registry.find(node.type, Kind(node.kind)), node.id, node.config, names)
 
 
 def one_epoch_reason(operators: Mapping[str, Operator]) -> str:

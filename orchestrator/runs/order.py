@@ -21,7 +21,8 @@ class Order:
     `document` is the canonical DAG document and `nodes` the ids of this stage's nodes in it.
     `project` is the absolute folder against which data paths resolve, `artifacts` the run's folder
     in the artifact store, `tree` the folder that holds the code ("" where functions must be installed).
-    `names` holds the values of exactly those template names that the stage uses.
+    `names` holds the values of exactly those template names that the stage uses. `branches`, of a stage
+    whose result chooses: the nodes of the stages that directly follow it, each with its stage.
     `only` restricts the attempt to applying, or giving up, its last decided epoch.
     """
 
@@ -40,6 +41,7 @@ class Order:
     tree: str = ""
     names: Mapping[str, Json] = field(default_factory=dict)
     connections: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    branches: Mapping[str, str] = field(default_factory=dict)
     only: Only | None = None
 
     def writer(self, node: str) -> str:

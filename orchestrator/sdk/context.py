@@ -78,9 +78,8 @@ class Context:
 
     @property
     def results(self) -> Mapping[str, Any]:
-        """What the nodes of the stages before this one have set, by node id."""
-        found: Mapping[str, Any] = self.names.get("results", {})
-        return found
+        """The results of the nodes whose stages this one follows, however far, and that succeeded, by id."""
+        return _Results(self.names.get("results", {}))
 
     def connection(self, name: str) -> Connection:
         """A connection that the node declared; KeyError with the remedy where it did not."""
@@ -104,6 +103,17 @@ class Context:
         """Set what later stages and the pages see of this node: JSON of at most 64 KiB."""
         if self.on_result is not None:
             self.on_result(value)
+
+
+class _Results(dict[str, Any]):
+    """Results by node; a node that has none is named, with what may be the reason."""
+
+    def __missing__(self, node: str) -> Any:
+        known = ", ".join(self) or "none"
+        raise KeyError(
+            f"node {node!r} has no result here: only nodes that this one follows and that succeeded with one "
+            f"do; known: {known}"
+        )
 
 
 def as_rejects(rows: Any, reason: str, code: str) -> list[Reject]:

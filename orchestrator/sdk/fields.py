@@ -8,9 +8,10 @@ a literal. Durations and sizes are those of `orchestrator.units`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import TypeAdapter, WithJsonSchema, WrapSerializer, WrapValidator
+from pydantic import BaseModel, TypeAdapter, WithJsonSchema, WrapSerializer, WrapValidator
 
 from orchestrator.units import ByteSize, Duration
 
@@ -21,9 +22,12 @@ __all__ = [
     "SqliteText",
     "TemplateMark",
     "Templated",
+    "TemplatedDict",
     "connection_field",
     "is_template",
+    "or_template",
     "sql_dialects",
+    "template_marks",
     "templated_fields",
 ]
 
@@ -34,11 +38,13 @@ T = TypeVar("T")
 class TemplateMark:
     """Marks a field whose text is rendered in the runner before it is validated as `inner`.
 
-    `dialect` names the SQL whose literals its values become; empty where they become plain text.
+    `dialect` names the SQL whose literals its values become; empty where they become plain text. `within`:
+    the field holds its templates in texts at any depth.
     """
 
     inner: Any
     dialect: str = ""
+    within: bool = False
 
 
 def is_template(value: object) -> bool:
@@ -63,10 +69,27 @@ else:
             ]
 
 
+if TYPE_CHECKING:
+    TemplatedDict: TypeAlias = dict[str, T]
+else:
+
+    class TemplatedDict:
+        """`TemplatedDict[T]`: names with a T each, or a text whose `{{ ... }}` give one."""
+
+        def __class_getitem__(cls, inner: Any) -> Any:
+            each = dict[str, Any] if inner is Any else dict[str, Templated[inner]]
+            return Annotated[each, TemplateMark(inner, within=True)]
+
+
 def _sql_text(dialect: str) -> Any:
     return Annotated[
         str, WrapValidator(_accept_template), WrapSerializer(_keep_template), TemplateMark(str, dialect)
     ]
+
+
+def or_template(inner: Any) -> Any:
+    """The type of a value that may be a template: without a JSON Schema, so of any type."""
+    return Annotated[inner, WrapValidator(_accept_template), WrapSerializer(_keep_template)]
 
 
 def _accept_template(value: Any, validate: Any) -> Any:
@@ -95,24 +118,25 @@ else:
 """SQL whose `{{ ... }}` become literals of their values, never SQL."""
 
 
-def templated_fields(model: type[Any]) -> dict[str, Any]:
-    """The fields of an operator that may hold a template, with the type each must render to."""
+@cache
+def template_marks(model: type[BaseModel]) -> dict[str, TemplateMark]:
+    """The fields of an operator that may hold templates."""
     return {
-        name: mark.inner
+        name: mark
         for name, info in model.model_fields.items()
         for mark in info.metadata
         if isinstance(mark, TemplateMark)
     }
 
 
-def sql_dialects(model: type[Any]) -> dict[str, str]:
+def templated_fields(model: type[BaseModel]) -> dict[str, Any]:
+    """The fields of an operator that may hold a template, with the type each must render to."""
+    return {name: mark.inner for name, mark in template_marks(model).items()}
+
+
+def sql_dialects(model: type[BaseModel]) -> dict[str, str]:
     """The fields of an operator whose templates give SQL literals, with their dialect."""
-    return {
-        name: mark.dialect
-        for name, info in model.model_fields.items()
-        for mark in info.metadata
-        if isinstance(mark, TemplateMark) and mark.dialect
-    }
+    return {name: mark.dialect for name, mark in template_marks(model).items() if mark.dialect}
 
 
 def connection_field(*types: str) -> dict[str, Any]:

@@ -96,6 +96,7 @@ class Operator(BaseModel, ports.Joining):
     keeps_columns: ClassVar[bool] = False
     replayable: ClassVar[bool] = True
     state_version: ClassVar[int] = 0
+    wants_results: ClassVar[bool] = True
 
     id: str = Field(default="", kw_only=False, exclude=True, description="The node's name in its DAG.")
     retries: int | None = Field(default=None, ge=0, exclude=True, description="Tries after the first.")
@@ -185,7 +186,7 @@ class Operator(BaseModel, ports.Joining):
         """The rows that this node refuses."""
         return ports.Port(self, "rejects")
 
-    def before(self, *others: Operator) -> None:
+    def before(self, *others: ports.Joinable) -> None:
         """Start the others only after this node's stage has ended: always control edges."""
         ports.follow_all(self, others)
 

@@ -187,8 +187,9 @@ def chain(*sides: Joinable) -> None:
         join(left, right)
 
 
-def follow_all(first: Operator, then: Iterable[Operator]) -> None:
+def follow_all(first: Operator, then: Iterable[Joinable]) -> None:
     """Control edges from one node to several."""
     place, dag = author_place(), open_scope()
-    for node in then:
-        dag.follow(first, node, place)
+    for side in then:
+        for end in ends(side, sources=False):
+            dag.follow(first, end.node, place)

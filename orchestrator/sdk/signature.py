@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
 
+from orchestrator.sdk.fields import or_template
 from orchestrator.sdk.operator import NODE_ARGUMENTS
 
 
@@ -38,6 +39,21 @@ def signature_problem(function: Any) -> tuple[str, str]:
             f"{function.__name__} takes {', '.join(data) or 'no batch'}",
             f"write {wanted}: arguments after *",
         )
+    return _keyword_problem(function, parameters)
+
+
+def action_signature_problem(function: Any) -> tuple[str, str]:
+    """What is wrong with the parameters of an action, and what to write; empty where nothing is."""
+    leading = positional(function)
+    if leading not in ([], ["context"]):
+        return (
+            f"{function.__name__} takes {', '.join(leading)} by position",
+            "write (context, *, argument=...) or (*, argument=...): arguments after *",
+        )
+    return _keyword_problem(function, _parameters(function))
+
+
+def _keyword_problem(function: Any, parameters: list[inspect.Parameter]) -> tuple[str, str]:
     for parameter in parameters:
         if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
             return f"{function.__name__} takes *{parameter.name}", "name the arguments"
@@ -46,7 +62,8 @@ def signature_problem(function: Any) -> tuple[str, str]:
     return "", ""
 
 
-def arguments_model(function: Any) -> type[BaseModel]:
+def arguments_model(function: Any, *, templated: bool = False) -> type[BaseModel]:
+    """A frozen model of the keyword parameters; `templated`: each may be a template instead."""
     owner: Any = vars(function).get("__init__", function) if isinstance(function, type) else function
     named = [p for p in _parameters(function) if p.kind is inspect.Parameter.KEYWORD_ONLY]
     hints = {p.name: p.annotation for p in named if p.annotation is not inspect.Parameter.empty}
@@ -55,6 +72,10 @@ def arguments_model(function: Any) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for parameter in named:
         required = parameter.default is inspect.Parameter.empty
-        fields[parameter.name] = (found.get(parameter.name, Any), ... if required else parameter.default)
+        hint = found.get(parameter.name, Any)
+        fields[parameter.name] = (
+            or_template(hint) if templated else hint,
+            ... if required else parameter.default,
+        )
     config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
     return create_model(f"{function.__name__} arguments", __config__=config, **fields)

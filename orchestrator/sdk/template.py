@@ -7,10 +7,12 @@ runner carries exactly those values; it is rendered in the runner. `params.x`, `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import FustgoError, nearest
@@ -189,10 +191,49 @@ def render(text: str, names: Mapping[str, Any]) -> str:
 
 def rendered(by: SandboxedEnvironment, text: str, names: Mapping[str, Any]) -> str:
     """The text, rendered in an environment of `sandbox`."""
+    with _named(text, names):
+        made: str = _compiled(by, text).render(names)
+        return made
+
+
+def native(text: str, names: Mapping[str, Any]) -> Any:
+    """The value of a text that is nothing but one `{{ ... }}`; of any other its rendered text."""
+    alone = _ALONE.fullmatch(text)
+    if alone is None:
+        return render(text, names)
+    with _named(text, names):
+        value = _expression(alone[1])(**names)
+        if isinstance(value, _undefined()):
+            str(value)  # raises what is missing: this Undefined is the strict one
+        return value
+
+
+_ALONE = re.compile(r"\s*\{\{-?((?:(?!\}\}|\{\{).)*?)-?\}\}\s*", re.DOTALL)
+
+
+def _undefined() -> type:
+    from jinja2 import Undefined
+
+    return Undefined
+
+
+@lru_cache(maxsize=1024)
+def _compiled(by: SandboxedEnvironment, text: str) -> Any:
+    return by.from_string(text)
+
+
+@lru_cache(maxsize=1024)
+def _expression(text: str) -> Any:
+    return environment().compile_expression(text, undefined_to_none=False)
+
+
+@contextmanager
+def _named(text: str, names: Mapping[str, Any]) -> Iterator[None]:
+    """Say which template does not render, and why."""
     from jinja2 import TemplateError
 
     try:
-        return by.from_string(text).render(names)
+        yield
     except (
         TemplateProblem, TemplateError, TypeError, ValueError, KeyError, ZeroDivisionError, OverflowError,
     ) as error:  # fmt: skip

@@ -14,10 +14,10 @@ from orchestrator.errors import StoreError
 from orchestrator.runs.checkpoint import Json
 from orchestrator.runs.ending import Again, Clear, End, Situation, fate
 from orchestrator.runs.report import Report
-from orchestrator.runs.states import RUN_ENDS, AttemptState, Outcome, RunState, StageState
+from orchestrator.runs.states import RUN_ENDS, AttemptState, Outcome, RunState, StageState, StopAs
 from orchestrator.store import attempts, epochs, lifecycle, runs, stage_runs
 from orchestrator.store.dags import graph_of
-from orchestrator.store.tables import StageRun
+from orchestrator.store.tables import Run, StageRun
 from orchestrator.store.transitions import move_stage
 
 MAX_RESULT = 64 * 1024  # bytes of a stage's result as JSON
@@ -52,6 +52,7 @@ def _finish(connection: Connection, attempt: int, report: Report, now: datetime)
     if ended.state != AttemptState.RUNNING:
         return None
     run = runs.get(connection, stage_run.run)
+    report = _with_effects(connection, run, stage_run, attempt, report, now)
     failure = error_of(report)
     if ended.only == "abandon" and report.outcome == Outcome.SUCCESS:
         epochs.give_up(connection, run.number, stage_run.id, now)
@@ -84,6 +85,23 @@ def _finish(connection: Connection, attempt: int, report: Report, now: datetime)
             stage_runs.recount(connection, graph, rows)
             lifecycle.advance(connection, run, [stage_run.stage], now)
     return _standing(connection, stage_run.id)
+
+
+def _with_effects(
+    connection: Connection, run: Run, stage_run: StageRun, attempt: int, report: Report, now: datetime
+) -> Report:
+    """Apply the effects of a success that counts; the failure that it becomes where one is refused."""
+    counts = report.outcome == Outcome.SUCCESS and stage_run.stop_as in (None, StopAs.SUCCESS)
+    if not (report.effects and counts):
+        return report
+    from orchestrator.store import effects  # reads definitions, which no other finish needs
+
+    refusal = effects.apply(connection, run, stage_run, attempt, report.effects, now)
+    if refusal is None:
+        return report
+    return Report(
+        Outcome.FAILED, refusal.message, hint=refusal.hint, node=stage_run.stage, retry=False, exit_code=1
+    )
 
 
 def error_of(report: Report) -> dict[str, Any] | None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from datetime import datetime
 from uuid import UUID
+
+RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]{1,250}")
+"""What a run may be called, as in Airflow."""
 
 
 def uuid7(now: datetime) -> str:

@@ -6,7 +6,6 @@ function works inside the caller's transaction.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -21,12 +20,10 @@ from orchestrator.runs.ending import End
 from orchestrator.runs.states import RUN_ENDS, STAGE_ENDS, RunState, StageState
 from orchestrator.store import attempts, epochs, runs, stage_runs
 from orchestrator.store.dags import graph_of, lock_dag
-from orchestrator.store.identity import uuid7
+from orchestrator.store.identity import RUN_ID, uuid7
 from orchestrator.store.stage_runs import Outline
 from orchestrator.store.tables import Dag, DagVersion, Run, StageRun
 from orchestrator.store.transitions import move_run, move_stage, tell
-
-_RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]{1,250}")
 
 
 def create_run(
@@ -231,7 +228,7 @@ def _run_id(
 ) -> str:
     taken = select(runs.runs.c.run_id).where(runs.runs.c.dag == dag.id)
     if given is not None:
-        if not _RUN_ID.fullmatch(given):
+        if not RUN_ID.fullmatch(given):
             raise UsageError(f"run id {given!r}", hint="letters, digits and _ . ~ : + -, at most 250")
         if connection.execute(taken.where(runs.runs.c.run_id == given)).first():
             raise RefusedError(

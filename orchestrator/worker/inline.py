@@ -23,13 +23,14 @@ from orchestrator.runs.checkpoint import Checkpoint, Decision
 from orchestrator.runs.order import Order
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import RUN_ENDS, Outcome, StageState
-from orchestrator.sdk.function import functions_of
+from orchestrator.sdk.decorated import functions_of
 from orchestrator.sdk.registry import Registry
-from orchestrator.store import queue, runs, stage_runs, steps
+from orchestrator.store import queue, runs, steps
 from orchestrator.store.artifacts import run_folder
 from orchestrator.store.attempts import lost
 from orchestrator.store.database import Database
 from orchestrator.store.definitions import Definitions
+from orchestrator.store.given import given_to, stored_variables
 from orchestrator.store.processes import host
 from orchestrator.store.verbs import pausing
 from orchestrator.worker.orders import connections_of, template_uses, template_values, times_of
@@ -170,7 +171,9 @@ class InlineWorker:
         run, stage = claimed.run, claimed.stage_run
         members = self.definitions.nodes(claimed.version, stage.stage)
         with self.database.read() as connection:
-            results = stage_runs.results(connection, run.number)
+            graph = self.definitions.graph(claimed.version)
+            results = given_to(connection, run.number, graph, stage.stage)
+            stored = stored_variables(connection, graph[stage.stage])
         nodes = [node for node in dag.nodes if node.id in members]
         interval = (run.interval_start, run.interval_end) if run.interval_start and run.interval_end else None
         times = times_of(dag, run.run_id, run.logical_date or run.created_at, interval)
@@ -190,8 +193,9 @@ class InlineWorker:
             project=run.project,
             artifacts=str(folder),
             tree=str(tree),
-            names=template_values(wanted, times, run.params, results, self.environ),
+            names=template_values(wanted, times, run.params, results, self.environ, stored),
             connections=connections_of(nodes, self.registry, self.environ),
+            branches=graph.choices(stage.stage) if graph[stage.stage].branch else {},
             only=claimed.only,
         )
 

@@ -17,20 +17,17 @@ from orchestrator.sdk.connection import (
     connections_from_environment,
     variables_from_environment,
 )
-from orchestrator.sdk.fields import is_template, templated_fields
 from orchestrator.sdk.properties import Kind
 from orchestrator.sdk.registry import Registry
-from orchestrator.sdk.template import Use, time_names, uses
+from orchestrator.sdk.rendering import uses_of
+from orchestrator.sdk.template import Use, time_names
 
 
 def template_uses(nodes: Iterable[Node], registry: Registry) -> dict[Use, str]:
     """The template names that nodes use, each with a node that uses it."""
     found: dict[Use, str] = {}
     for node in nodes:
-        for field in templated_fields(registry.find(node.type, Kind(node.kind))):
-            text = node.config.get(field)
-            if isinstance(text, str) and is_template(text):
-                found.update(dict.fromkeys(uses(text), node.id))
+        found.update(dict.fromkeys(uses_of(registry.find(node.type, Kind(node.kind)), node.config), node.id))
     return found
 
 
@@ -40,13 +37,15 @@ def template_values(
     params: Mapping[str, Any],
     results: Mapping[str, Any],
     environ: Mapping[str, str],
+    stored: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The values of the names, as JSON; `UsageError` names the node whose variable is not set.
 
-    Times, params and `results` always go along: a Python function's context has them.
+    Times, params and `results` always go along: a Python function's context has them. `stored` are the
+    store's variables; the environment's come before them.
     """
     values: dict[str, Any] = {**times, "params": dict(params), "results": dict(results)}
-    variables = variables_from_environment(environ)
+    variables = {**(stored or {}), **variables_from_environment(environ)}
     for use, node in wanted.items():
         if use.name == "var":
             values.setdefault("var", {})[use.member] = _set(variables, use.member, node, VARIABLE_PREFIX)
@@ -92,7 +91,7 @@ def times_of(
     )
 
 
-def _set(values: Mapping[str, str], name: str, node: str, prefix: str) -> str:
+def _set(values: Mapping[str, Any], name: str, node: str, prefix: str) -> Any:
     key = name.lower() if prefix else name
     if key not in values:
         variable = f"{prefix}{name.upper()}" if prefix else name

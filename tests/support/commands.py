@@ -23,7 +23,7 @@ PRELOAD = [
     "operators.csv_reading", "operators.parquet", "operators.parquet_footer", "operators.sqlite",
     "operators.sqlite_table", "operators.generate", "operators.discard", "operators.transforms.filter",
     "operators.transforms.mapping", "operators.transforms.route", "operators.transforms.semantics",
-    "orchestrator.sdk.function",
+    "orchestrator.sdk.function", "orchestrator.sdk.python",
 ]  # fmt: skip
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(PRELOAD)

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.sdk.conformance import ProcessorConformance
-from orchestrator.sdk.function import Python, processor
+from orchestrator.sdk.function import processor
+from orchestrator.sdk.python import Python
 
 
 @processor

@@ -77,7 +77,7 @@ def test_importing_the_package_loads_nothing_else() -> None:
 
 
 def test_stages_take_retries_from_the_dag_and_pools_from_their_nodes() -> None:
-    first, second = compile_stages(loaded("fan_out.yaml").dag)
+    first, second = compile_stages(loaded("fan_out.yaml").dag, REGISTRY)
     assert (first.id, first.down, second.id, second.up) == ("people", ("again",), "again", ("people",))
     assert (first.retries, first.retry_delay, first.pool) == (2, 300.0, "disk")
     assert (second.retries, second.pool, second.queue) == (2, "default", "fast")

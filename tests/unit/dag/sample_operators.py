@@ -6,8 +6,9 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from orchestrator.sdk.action import Action, Branching
 from orchestrator.sdk.context import Context
-from orchestrator.sdk.fields import Templated
+from orchestrator.sdk.fields import Templated, TemplatedDict
 from orchestrator.sdk.input import EndOfInput, Input, Reader
 from orchestrator.sdk.operator import SchemaProblem, Schemas, operator
 from orchestrator.sdk.output import Encoder, FileOutput
@@ -107,4 +108,23 @@ class Sessions(Processor):
     gap: int = Field(default=30, ge=1, description="Minutes of silence.")
 
 
-REGISTRY = Registry(entries=()).with_operators(CsvInput, CsvOutput, Filter, Mapping, Route, Join, Sessions)
+@operator("bash")
+class Bash(Action):
+    """Runs nothing: it stands for a shell command."""
+
+    command: str = Field(description="The command.", min_length=1)
+    env: TemplatedDict[str] = Field(default_factory=dict, description="Environment variables.")
+
+
+@operator("pick")
+class Pick(Action):
+    """Chooses the nodes that it is told."""
+
+    branching: ClassVar[Branching | None] = "branch"
+
+    choice: list[str] = Field(default_factory=list, description="What it chooses.")
+
+
+REGISTRY = Registry(entries=()).with_operators(
+    CsvInput, CsvOutput, Filter, Mapping, Route, Join, Sessions, Bash, Pick
+)

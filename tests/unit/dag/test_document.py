@@ -48,11 +48,12 @@ def test_the_short_form_is_the_full_form_with_default_ids(tmp_path: Path) -> Non
     assert load(tmp_path, SHORT).dag == load(tmp_path, full).dag
 
 
-def test_the_full_form_works_and_its_action_is_refused_by_name(tmp_path: Path) -> None:
+def test_the_full_form_works_and_so_does_its_action(tmp_path: Path) -> None:
     assert checked(tmp_path, FULL).problems == []
-    assert brief(checked(tmp_path, FULL + ACTION).problems) == [
-        "6 [bash] operator 'bash' does not work yet: actions will come in a later release"
-    ]
+    assert checked(tmp_path, FULL + ACTION).problems == []
+    dag = load(tmp_path, FULL + ACTION).dag
+    assert [str(edge) for edge in dag.edges][-1] == "best before tell"
+    assert (dag.node("tell").kind, dag.node("tell").arguments) == ("action", {"retries": 2})
 
 
 def test_ids_default_to_the_files_stem_and_to_numbered_types(tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 from orchestrator.dag import graph
 from orchestrator.dag.model import Dag, Edge, Node
 from orchestrator.dag.stages import StageGraph
+from orchestrator.sdk.operator import operator
+from orchestrator.sdk.processor import Processor
+from orchestrator.sdk.registry import Registry
 
 
 def dag(nodes: str, *edges: str, **arguments: dict[str, object]) -> Dag:
@@ -27,6 +30,18 @@ def dag(nodes: str, *edges: str, **arguments: dict[str, object]) -> Dag:
     return Dag(id="d", nodes=entries, edges=tuple(made))
 
 
+@operator("t")
+class Anything(Processor):
+    """A node of these tests."""
+
+
+REGISTRY = Registry(entries=()).with_operators(Anything)
+
+
+def compiled_stages(made: Dag) -> StageGraph:
+    return graph.compile_stages(made, REGISTRY)
+
+
 DIAMOND = dag("a b c d e f", "a>b", "b<c", "b<d", "c<e", "d<e", "e>f")
 
 
@@ -35,12 +50,12 @@ def test_a_stage_is_what_streams_join_and_is_named_after_its_first_declared_node
 
 
 def test_stages_stand_in_topological_order_and_ties_as_declared() -> None:
-    compiled = graph.compile_stages(dag("z y x w", "w<z", "w<x"))
+    compiled = compiled_stages(dag("z y x w", "w<z", "w<x"))
     assert list(compiled.stages) == ["y", "w", "z", "x"]
 
 
 def test_neighbours_layers_and_critical_path() -> None:
-    compiled = graph.compile_stages(DIAMOND)
+    compiled = compiled_stages(DIAMOND)
     assert [(s.id, s.nodes, s.up, s.down) for s in compiled] == [
         ("a", ("a", "b"), (), ("c", "d")),
         ("c", ("c",), ("a",), ("e",)),
@@ -71,7 +86,7 @@ def test_weights_are_sums_over_stages_of_the_highest_priority_of_their_nodes(
         Node(n.id, n.type, n.kind, arguments={"priority_weight": own[n.id]} if n.id in own else {})
         for n in made.nodes
     )
-    compiled = graph.compile_stages(made.model_copy(update={"nodes": nodes}))
+    compiled = compiled_stages(made.model_copy(update={"nodes": nodes}))
     assert {stage.id: stage.weight for stage in compiled} == weights
 
 
@@ -79,7 +94,7 @@ def test_a_stage_takes_the_settings_of_its_nodes_else_of_the_dag() -> None:
     made = dag(
         "a b c", "a>b", "a<c", b={"retries": 3, "retry_delay": "1m30s", "pool": "disk"}, c={"queue": "gpu"}
     ).model_copy(update={"default_args": {"retries": 1, "execution_timeout": "2h"}})
-    first, second = graph.compile_stages(made)
+    first, second = compiled_stages(made)
     assert (first.retries, first.retry_delay, first.pool, first.execution_timeout) == (
         3,
         90.0,
@@ -90,7 +105,7 @@ def test_a_stage_takes_the_settings_of_its_nodes_else_of_the_dag() -> None:
 
 
 def test_the_compiled_graph_is_json_and_comes_back() -> None:
-    compiled = graph.compile_stages(DIAMOND)
+    compiled = compiled_stages(DIAMOND)
     assert StageGraph.from_json(json.loads(json.dumps(compiled.to_json()))) == compiled
 
 
@@ -117,7 +132,7 @@ def test_every_stage_stands_after_those_it_waits_for(pairs: list[tuple[int, int,
     stages = graph.stages_of(made)
     if graph.find_cycle(graph.stage_edges(made, stages)):
         return
-    compiled = graph.compile_stages(made)
+    compiled = compiled_stages(made)
     place = {stage_id: index for index, stage_id in enumerate(compiled.stages)}
     assert all(place[above] < place[stage.id] for stage in compiled for above in stage.up)
     assert sorted(node for stage in compiled for node in stage.nodes) == [f"n{i}" for i in range(8)]
@@ -137,7 +152,7 @@ from orchestrator.sdk.registry import Registry
 nodes = (Node("a", "generate", "input", {"rows": 1}), Node("b", "discard", "output"))
 dag = Dag(id="d", nodes=nodes, edges=(Edge.stream("a", "b"),))
 assert check(dag, Marks(), Registry()).problems == []
-assert generations(compile_stages(dag)) == [["a"]]
+assert generations(compile_stages(dag, Registry())) == [["a"]]
 print([name for name in ("networkx", "apscheduler", "jinja2", "yaml") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -40,8 +40,8 @@ def test_both_forms_are_valid(text: str) -> None:
     assert errors(document(text)) == []
 
 
-def test_an_action_is_not_valid_yet() -> None:
-    assert errors(document(FULL + ACTION)) == ["nodes.3.type"]
+def test_an_action_is_valid() -> None:
+    assert errors(document(FULL + ACTION)) == []
 
 
 @pytest.mark.parametrize(

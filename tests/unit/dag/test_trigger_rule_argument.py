@@ -9,6 +9,7 @@ import pytest
 from orchestrator.dag.arguments import TRIGGER_RULES
 from orchestrator.dag.graph import compile_stages
 from tests.unit.dag.drafting import checked, load
+from tests.unit.dag.sample_operators import REGISTRY
 from tests.unit.dag.test_validation import IN, nodes, out
 
 
@@ -26,7 +27,7 @@ def test_every_trigger_rule_belongs_to_the_stage_of_its_node(tmp_path: Path, rul
     )
     found = checked(tmp_path, text)
     assert found.problems == []
-    stages = compile_stages(load(tmp_path, text).dag)
+    stages = compile_stages(load(tmp_path, text).dag, REGISTRY)
     assert [stage.rule for stage in stages] == ["none_skipped", rule, "none_skipped"]
 
 

@@ -110,9 +110,9 @@ def test_all_problems_of_a_file_are_found_at_once(tmp_path: Path) -> None:
             "3 [c] 'path' belongs to the configuration of csv",
         ], id="refused by name, misplaced"),
         pytest.param([IN, out("o", "in"), "{id: x, type: csv, kind: action, config: {path: a}}",
-                      "{id: y, type: branch}", "{id: z, type: csv, kind: outptu, config: {path: a}}"], [
-            "4 [action] action 'csv' does not work yet: actions will come in a later release",
-            "5 [branch] operator 'branch' does not work yet: branches will come in a later release",
+                      "{id: y, type: http}", "{id: z, type: csv, kind: outptu, config: {path: a}}"], [
+            "4 [action] 'csv' is no action",
+            "5 [http] operator 'http' does not work yet: this action will come in a later release",
             "6 [outptu] 'csv' is no outptu",
         ], id="kinds"),
         pytest.param([IN, "{id: f, type: mapping, from: g}", "{id: g, type: mapping, from: [f, in]}", out("o", "g")], [
@@ -309,7 +309,7 @@ def test_the_dag_of_a_broken_file_does_not_hide_its_other_problems(tmp_path: Pat
 
 
 def test_a_dag_without_a_problem_compiles(tmp_path: Path) -> None:
-    assert list(compile_stages(load(tmp_path, nodes(IN, out("o", "in"))).dag).stages) == ["in"]
+    assert list(compile_stages(load(tmp_path, nodes(IN, out("o", "in"))).dag, REGISTRY).stages) == ["in"]
 
 
 def test_a_node_that_keeps_the_columns_hides_no_problem_behind_it(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from pydantic import Field, ValidationError
 
 from orchestrator.errors import OperatorError, UsageError
 from orchestrator.sdk.context import Context
-from orchestrator.sdk.function import Python, functions_of, processor
+from orchestrator.sdk.decorated import functions_of
+from orchestrator.sdk.function import processor
+from orchestrator.sdk.python import Python
 from orchestrator.sdk.testing import as_rows, make_context, process_all, process_with_restore
 
 ROWS = pa.record_batch({"n": pa.array([1, 2, None], pa.int64()), "s": pa.array(["a", None, "c"])})

@@ -1,0 +1,160 @@
+"""What an action wants done with its success, applied in the transaction that writes the success."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from orchestrator.dag.model import Dag as Definition
+from orchestrator.dag.params import resolve_params
+from orchestrator.errors import FustgoError, UsageError, nearest
+from orchestrator.runs.checkpoint import Json
+from orchestrator.runs.states import RunState
+from orchestrator.store import dags, runs, stage_runs, variables
+from orchestrator.store.dialects import insert_absent
+from orchestrator.store.identity import RUN_ID, uuid7
+from orchestrator.store.tables import Dag, DagVersion, Run, StageRun, table_of
+from orchestrator.store.tables.entity import value
+from orchestrator.store.tables.services import Audit
+from orchestrator.store.transitions import tell
+
+audits = table_of(Audit)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the effects of an action cannot be applied: its attempt has failed then, and none of them is."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class _Trigger:
+    """A run of another DAG, as it will be inserted."""
+
+    dag: Dag
+    version: DagVersion
+    run_id: str
+    params: Mapping[str, Json]
+    logical_date: datetime | None
+
+
+def apply(
+    connection: Connection,
+    run: Run,
+    stage_run: StageRun,
+    attempt: int,
+    effects: Sequence[Mapping[str, Json]],
+    now: datetime,
+) -> Refusal | None:
+    """Apply the effects of an action that has succeeded; where one cannot be, write none and say why.
+
+    `set_variable` sets or overwrites. `trigger_run` inserts a queued run of a loaded DAG, unless a run of its
+    `run_id` is there: that is made from the triggering run and node where none is given, so a repeat starts
+    nothing. No DAG row is locked; whoever promotes runs does that (rule 8.13).
+    """
+    triggers: list[_Trigger] = []
+    for effect in effects:
+        if effect["effect"] == "trigger_run":
+            made = _trigger(connection, run, stage_run, effect, len(triggers))
+            if isinstance(made, Refusal):
+                return made
+            triggers.append(made)
+    for effect in sorted((e for e in effects if e["effect"] == "set_variable"), key=lambda e: str(e["key"])):
+        variables.set_variable(connection, effect["key"], effect["value"], now)
+        _audit(connection, run, stage_run, attempt, "set variable", effect["key"], now)
+    for trigger in triggers:
+        if _insert_run(connection, run, trigger, now):
+            target = f"{trigger.dag.dag_id}/{trigger.run_id}"
+            _audit(connection, run, stage_run, attempt, "trigger", target, now)
+    return None
+
+
+def _trigger(
+    connection: Connection, run: Run, stage_run: StageRun, effect: Mapping[str, Json], number: int
+) -> _Trigger | Refusal:
+    name, node = str(effect["dag_id"]), stage_run.stage
+    row = connection.execute(_loaded().where(dags.dags.c.dag_id == name)).first()
+    if row is None:
+        known = connection.execute(_loaded().with_only_columns(dags.dags.c.dag_id)).scalars()
+        hint = nearest(name, known) or "load it: put its file into the folder of DAGs"
+        return Refusal(f"node {node!r} triggers DAG {name!r}, which is not loaded", hint)
+    dag = value(Dag, row)
+    assert dag.version is not None
+    version = dags.get_version(connection, dag.version)
+    try:
+        params = resolve_params(Definition.from_document(version.document), dict(effect["params"]))
+        run_id = runs_name(run, node, number) if effect["run_id"] is None else _checked(effect["run_id"])
+    except FustgoError as error:
+        return Refusal(f"node {node!r} triggers DAG {name!r}: {error.message}", error.hint)
+    date = effect["logical_date"]
+    return _Trigger(dag, version, run_id, params, None if date is None else datetime.fromisoformat(date))
+
+
+def _loaded() -> Any:
+    """The DAGs that can be triggered."""
+    table = dags.dags.c
+    conditions = (table.space == dags.BUNDLE, table.deleted_at.is_(None), table.version.is_not(None))
+    return select(dags.dags).where(*conditions)
+
+
+def runs_name(run: Run, node: str, number: int) -> str:
+    """The `run_id` of the run that a node of a run triggers: the same at every try. Several are numbered."""
+    stem = f"triggered__{run.uid}__{node.replace('/', '.')}"[:240]
+    return stem if number == 0 else f"{stem}__{number + 1}"
+
+
+def _checked(run_id: str) -> str:
+    if not RUN_ID.fullmatch(run_id):
+        raise UsageError(f"run id {run_id!r}", hint="letters, digits and _ . ~ : + -, at most 250")
+    return run_id
+
+
+def _insert_run(connection: Connection, by: Run, trigger: _Trigger, now: datetime) -> bool:
+    """Insert the run unless it is there; whether it was not."""
+    table, uid = runs.runs, uuid7(now)
+    insert_absent(
+        connection,
+        table,
+        {
+            "uid": uid,
+            "dag": trigger.dag.id,
+            "version": trigger.version.id,
+            "bundle_version": trigger.dag.bundle_version,
+            "run_id": trigger.run_id,
+            "run_type": "triggered",
+            "lane": "live",
+            "logical_date": trigger.logical_date,
+            "params": dict(trigger.params),
+            "state": RunState.QUEUED,
+            "paused": False,
+            "project": by.project if by.held_by is None else "",
+            "note": "",
+            "created_at": now,
+        },
+    )
+    number = connection.execute(select(table.c.number).where(table.c.uid == uid)).scalar()
+    if number is None:
+        return False
+    tell(connection, "run", now=now, run=number, new=RunState.QUEUED)
+    stage_runs.add(connection, number, trigger.version.id, dags.graph_of(connection, trigger.version.id))
+    return True
+
+
+def _audit(
+    connection: Connection,
+    run: Run,
+    stage_run: StageRun,
+    attempt: int,
+    verb: str,
+    target: str,
+    now: datetime,
+) -> None:
+    detail = {"run": run.number, "node": stage_run.stage, "attempt": attempt}
+    row = {"at": now, "actor": f"node {stage_run.stage}", "verb": verb, "target": target, "detail": detail}
+    connection.execute(insert(audits).values(**row))
