@@ -12,6 +12,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.dag.discovery import load_file
 from orchestrator.dag.graph import compile_stages
 from orchestrator.dag.model import Dag
+from orchestrator.dag.stages import StageGraph
 from orchestrator.dag.validation import check
 from orchestrator.sdk.registry import Registry
 from orchestrator.store import dags
@@ -34,13 +35,14 @@ def load(home: Path, folder: Path, name: str) -> None:
     database = open_home(home)
     try:
         for found in load_file(tree / name, registry=registry, tree=tree):
-            check(found.dag, found.marks, registry).or_raise()
-            _store(database, found.dag, name, bundle_version)
+            operators = check(found.dag, found.marks, registry).or_raise().operators
+            stages = compile_stages(found.dag, registry, operators)
+            _store(database, found.dag, stages, name, bundle_version)
     finally:
         database.close()
 
 
-def _store(database: Database, dag: Dag, name: str, bundle_version: str) -> None:
+def _store(database: Database, dag: Dag, stages: StageGraph, name: str, bundle_version: str) -> None:
     now = database.clock.now()
     with database.transaction() as connection:
         row = dags.ensure_dag(connection, space=dags.BUNDLE, dag_id=dag.id, file=name, now=now)
@@ -49,7 +51,7 @@ def _store(database: Database, dag: Dag, name: str, bundle_version: str) -> None
             row,
             hash=dag.hash(),
             document=dag.to_document(),
-            stages=compile_stages(dag).to_json(),
+            stages=stages.to_json(),
             now=now,
         )
         table = table_of(type(row))
