@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 from orchestrator.client.administration import Administration
 from orchestrator.client.held import Definition, HeldVerbs
+from orchestrator.client.services import ServiceVerbs
 from orchestrator.client.views import Views
+from orchestrator.store.verbs.acts import Done
 
-__all__ = ["Client", "Definition"]
+__all__ = ["Client", "Definition", "Done"]
 
 
 @dataclass(frozen=True)
-class Client(HeldVerbs, Administration, Views):
+class Client(ServiceVerbs, HeldVerbs, Administration, Views):
     """Everything that can be done to runs of a store."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator.client.outputs import output_nodes
+from orchestrator.client.outputs import outputs_of
 from orchestrator.client.surface import Surface
 from orchestrator.dag.model import Dag
 from orchestrator.dag.stages import StageGraph
@@ -160,8 +160,7 @@ class HeldVerbs(Surface):
 
         def clear(connection: Any) -> tables.Run:
             run = _mine(connection, dag, definition, text)
-            before = Dag.from_document(dags.get_version(connection, run.version).document)
-            outputs = output_nodes(before, self.registry)
+            outputs = outputs_of(dags.get_version(connection, run.version).document, self.registry)
             clearing.refuse_published(connection, run, outputs.exclusive)
             again = clearing.rows_to_repeat(connection, run, outputs.repeating)
             if not allow_duplicates:

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from orchestrator.dag.model import Dag
+from orchestrator.runs.checkpoint import Json
 from orchestrator.sdk.output import FileOutput, Output
 from orchestrator.sdk.properties import Kind, Mode
 from orchestrator.sdk.registry import Registry
+from orchestrator.store.verbs.clearing import Outputs
 
 
-@dataclass(frozen=True)
-class OutputNodes:
-    """Ids of outputs: `repeating` ones append to a table, `exclusive` ones refuse a file that is there."""
-
-    repeating: frozenset[str]
-    exclusive: frozenset[str]
-
-
-def output_nodes(dag: Dag, registry: Registry) -> OutputNodes:
-    """The outputs of a DAG by what they do."""
+def outputs_of(document: Mapping[str, Json], registry: Registry) -> Outputs:
+    """The outputs of a definition by what they do."""
+    dag = Dag.from_document(document)
     outputs = dict(_outputs(dag, registry))
-    return OutputNodes(
+    return Outputs(
         frozenset(node for node, output in outputs.items() if output.repeats),
         frozenset(node for node, output in outputs.items() if _is_exclusive(output)),
     )

@@ -15,7 +15,8 @@ from orchestrator.store.database import Database
 @dataclass(frozen=True)
 class Surface:
     """A store with what its verbs need. `registry` tells what outputs do when their rows come again,
-    `artifacts` is where the files of runs lie, `actor` who is written into the audit log.
+    `artifacts` is where the files of runs lie, `actor` who is written into the audit log (the user of this
+    process), `project` the folder of loaded DAGs' data.
     """
 
     database: Database
@@ -23,6 +24,7 @@ class Surface:
     clock: Clock
     artifacts: Path
     actor: str = field(default_factory=getpass.getuser)
+    project: str = ""
 
     def _release(self) -> None:
         """Say of runs whose command was killed that they failed, before somebody reads them as running."""

@@ -12,7 +12,7 @@ from orchestrator.dag.stages import Stage, StageGraph
 from orchestrator.runs.advance import waiting_of
 from orchestrator.runs.states import StageState
 from orchestrator.store import epochs
-from orchestrator.store.tables import StageRun, table_of
+from orchestrator.store.tables import Run, StageRun, table_of
 from orchestrator.store.tables.entity import value
 from orchestrator.store.transitions import move_stage
 
@@ -141,8 +141,13 @@ def results(connection: Connection, run: int) -> dict[str, Any]:
 
 
 def start_over(connection: Connection, row: StageRun, now: datetime, base: int = 0) -> None:
-    """Clear one stage run (rule 7.1): its base rises, at least to `base`; positions and states go."""
+    """Clear one stage run (rule 7.1): its base rises, at least to `base`; positions and states go.
+
+    It runs the version that its run has now, also where it had run an earlier one.
+    """
+    runs = table_of(Run)
     fresh: dict[str, Any] = {
+        "version": select(runs.c.version).where(runs.c.number == row.run).scalar_subquery(),
         "base": max(base, row.base, epochs.highest(connection, row.id)),
         "tries": 0,
         "losses": 0,

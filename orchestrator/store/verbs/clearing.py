@@ -2,13 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection
 
+from orchestrator.dag.stages import StageGraph
 from orchestrator.errors import RefusedError
-from orchestrator.store import epochs, views
+from orchestrator.runs.advance import below
+from orchestrator.runs.checkpoint import Json
+from orchestrator.runs.effects import Extra, RowsAgain
+from orchestrator.runs.states import StageState, StopAs
+from orchestrator.store import attempts, epochs, lifecycle, runs, stage_runs, views
+from orchestrator.store.dags import get_version, graph_of
 from orchestrator.store.tables import Run
+from orchestrator.store.verbs.moving import move_to_latest
+from orchestrator.store.verbs.naming import above, refuse_cancelling, stages_of
+from orchestrator.store.verbs.stopping import must_wait, refuse_owing
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Ids of outputs: `repeating` ones append to a table, `exclusive` ones refuse a file that is there."""
+
+    repeating: frozenset[str]
+    exclusive: frozenset[str]
+
+
+def clear_run(
+    connection: Connection,
+    run: Run,
+    now: datetime,
+    *,
+    nodes: Collection[str] = (),
+    upstream: bool = False,
+    downstream: bool = False,
+    latest: bool = False,
+    allow_duplicates: bool = False,
+    outputs_of: Callable[[Mapping[str, Json]], Outputs],
+) -> Iterable[Extra]:
+    """Start a run over, or the stages of `nodes`, with those above or below them.
+
+    One that runs starts over when it has stopped. `latest` moves the run to the newest version of its DAG.
+    `outputs_of` tells what the outputs of a definition do. Raises UsageError for a node that is not there,
+    RefusedError where the run is being cancelled, an epoch is owed, rows would come a second time and
+    `allow_duplicates` is not said, or a published file would be in the way. The run must be locked.
+    """
+    refuse_cancelling(run, "clear")
+    graph = graph_of(connection, run.version)
+    named = stages_of(graph, run, nodes)
+    chosen = _chosen(graph, named, upstream, downstream)
+    rows = [row for stage, row in stage_runs.of_run(connection, run.number).items() if stage in chosen]
+    for row in rows:
+        refuse_owing(connection, run, row, "clearing it")
+    outputs = outputs_of(get_version(connection, run.version).document)
+    members = {node for row in rows for node in row.nodes}
+    refuse_published(connection, run, outputs.exclusive & members)
+    again = rows_to_repeat(connection, run, outputs.repeating & members)
+    if not allow_duplicates:
+        refuse_duplicates(run, again)
+    running = {node for row in rows if row.state == StageState.RUNNING for node in row.nodes}
+    if latest:
+        over = {row.id for row in rows}
+        run = move_to_latest(connection, run, now, clear=f"`fustgo runs clear {run.number}`", but=over)
+    _start_over(connection, run, [row.id for row in rows], everything=not named, now=now)
+    lifecycle.settle(connection, runs.get(connection, run.number), now)
+    return [*named.values(), *(RowsAgain(node, count, node in running) for node, count in again.items())]
+
+
+def _chosen(graph: StageGraph, named: Collection[str], upstream: bool, downstream: bool) -> set[str]:
+    if not named:
+        return {stage.id for stage in graph}
+    chosen = set(named)
+    if upstream:
+        chosen |= above(graph, named)
+    if downstream:
+        chosen |= below(graph, named)
+    return chosen
+
+
+def _start_over(
+    connection: Connection, run: Run, chosen: Collection[int], *, everything: bool, now: datetime
+) -> None:
+    """Start stage runs over; of a run as a whole also those that a newer version brought back."""
+    for row in stage_runs.of_run(connection, run.number).values():
+        if (everything or row.id in chosen) and not must_wait(connection, row, StopAs.CLEARED, now):
+            attempts.withdraw(connection, run.number, row.id, now)
+            stage_runs.start_over(connection, row, now)
 
 
 def rows_to_repeat(connection: Connection, run: Run, nodes: Collection[str]) -> dict[str, int]:

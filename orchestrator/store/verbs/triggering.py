@@ -1,0 +1,110 @@
+"""Creating a run of a loaded DAG by hand; asked twice, it is the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from orchestrator.errors import RefusedError, UsageError, nearest
+from orchestrator.runs.checkpoint import Json
+from orchestrator.runs.states import RunState
+from orchestrator.store import lifecycle, runs
+from orchestrator.store.dags import BUNDLE, get_dag, get_version, lock_dag
+from orchestrator.store.tables import Dag, DagVersion, Run, table_of
+from orchestrator.store.tables.entity import value
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """What a run is to be. `run_id` or `key`, where given, name it: asked again, it is the run that is there.
+
+    A `key` is the caller's own (of a message, a request) and is shown nowhere. Without a logical date the run
+    has the time of its creation.
+    """
+
+    params: Mapping[str, Json]
+    logical_date: datetime | None
+    interval: tuple[datetime, datetime] | None
+    project: str
+    run_id: str | None = None
+    key: str | None = None
+    note: str = ""
+
+
+def loaded_dag(connection: Connection, dag_id: str) -> tuple[Dag, DagVersion]:
+    """A loaded DAG with its newest version; raises UsageError where there is none of this id."""
+    dags = table_of(Dag)
+    loaded = (dags.c.space == BUNDLE) & dags.c.deleted_at.is_(None) & dags.c.version.is_not(None)
+    row = connection.execute(select(dags).where(loaded, dags.c.dag_id == dag_id)).first()
+    if row is None:
+        known = connection.execute(select(dags.c.dag_id).where(loaded)).scalars().all()
+        raise UsageError(
+            f"there is no DAG {dag_id!r}", hint=nearest(dag_id, known) or "none is loaded: start a scheduler"
+        )
+    dag = value(Dag, row)
+    return dag, get_version(connection, dag.version or 0)
+
+
+def trigger_run(
+    connection: Connection, dag: Dag, version: DagVersion, wanted: Trigger, now: datetime
+) -> tuple[Run, bool]:
+    """The run that is wanted, and whether it was created just now: queued, to be promoted.
+
+    Raises RefusedError where a run of that name is there with other params, or another's key.
+    """
+    lock_dag(connection, dag.id)  # who triggers it at the same time finds what we created
+    there = _named(connection, dag, wanted)
+    if there is not None:
+        _refuse_others(there, wanted)
+        return there, False
+    run = lifecycle.create_run(
+        connection,
+        dag=get_dag(connection, dag.id),
+        version=version,
+        run_type="manual",
+        logical_date=wanted.logical_date or now,
+        interval=wanted.interval,
+        params=wanted.params,
+        held_by=None,
+        state=RunState.QUEUED,
+        project=wanted.project,
+        file=dag.file,
+        run_id=wanted.run_id,
+        now=now,
+    )
+    if wanted.key is not None or wanted.note:
+        runs.change(connection, run.number, trigger_key=wanted.key, note=wanted.note)
+    return runs.get(connection, run.number), True
+
+
+def _named(connection: Connection, dag: Dag, wanted: Trigger) -> Run | None:
+    of_dag = select(runs.runs).where(runs.runs.c.dag == dag.id)
+    for column, name in (("trigger_key", wanted.key), ("run_id", wanted.run_id)):
+        if name is not None:
+            row = connection.execute(of_dag.where(runs.runs.c[column] == name)).first()
+            if row is not None:
+                return value(Run, row)
+    return None
+
+
+def _refuse_others(there: Run, wanted: Trigger) -> None:
+    if dict(wanted.params) != there.params:
+        names = {*wanted.params, *there.params}
+        other = sorted(name for name in names if wanted.params.get(name) != there.params.get(name))
+        raise RefusedError(
+            f"run {there.number} ({there.run_id}) is there with other values of {', '.join(other)}",
+            hint="take another run id or key, or leave it out",
+        )
+    if wanted.logical_date not in (None, there.logical_date):
+        raise RefusedError(
+            f"run {there.number} ({there.run_id}) is there with the logical date {there.logical_date}",
+            hint="take another run id or key, or leave the date out",
+        )
+    if wanted.run_id not in (None, there.run_id) or wanted.key not in (None, there.trigger_key):
+        raise RefusedError(
+            f"run {there.number} ({there.run_id}) has that name already, but another key or run id",
+            hint="take another run id or key, or leave one out",
+        )
