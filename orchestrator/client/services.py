@@ -1,4 +1,4 @@
-"""The verbs on runs of the services. Each tells what it does as a list of effects; with `dry_run`, it only tells.
+"""The verbs on runs of the services. Each tells what it does as a list of effects, with `dry_run` only that.
 
 A run is named as people do: by number, DAG/RUN_ID or uid. A verb on a node acts on its whole stage. All of
 them raise UsageError where a run or node is not there, RefusedError where the present state forbids it.
@@ -19,6 +19,7 @@ from orchestrator.dag.manual import manual_interval
 from orchestrator.dag.model import Dag
 from orchestrator.dag.params import resolve_params
 from orchestrator.errors import UsageError
+from orchestrator.runs.times import given_date
 from orchestrator.store import runs
 from orchestrator.store.verbs import abandoning, cancelling, clearing, marking, noting, pausing, retrying
 from orchestrator.store.verbs.acts import NOTHING, Done, Work, act, conclude, perform, standing
@@ -35,7 +36,7 @@ class ServiceVerbs(Surface):
         dag: str,
         *,
         params: Mapping[str, Any] | None = None,
-        logical_date: datetime | None = None,
+        logical_date: datetime | str | None = None,
         run_id: str | None = None,
         key: str | None = None,
         note: str = "",
@@ -44,11 +45,13 @@ class ServiceVerbs(Surface):
         """Create a run of a loaded DAG, queued. Asked again with the same `run_id` or `key`, it is that run.
 
         `params` are JSON values, or texts that are read as the declared types; the logical date is now unless
-        given. Raises Problems where params do not fit.
+        given (as text without an offset: in the DAG's zone). Raises Problems where params do not fit.
         """
         with self.database.read() as connection:
             found, version = loaded_dag(connection, dag)
         definition = Dag.from_document(version.document)
+        if not isinstance(logical_date, datetime):
+            logical_date = given_date(logical_date, definition.timezone)
         wanted = Trigger(
             params=json.loads(json.dumps(resolve_params(definition, params or {}))),
             logical_date=logical_date,

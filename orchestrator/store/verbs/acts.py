@@ -58,6 +58,7 @@ class Standing:
     asked: Mapping[int, tuple[str, str]]
 
 
+_NAMES = frozenset({"id", "number", "uid"})
 NOTHING = Standing({}, {}, {}, 0, {})
 
 
@@ -167,9 +168,11 @@ def _asked(
 
 
 def _plain(row: Row[Any]) -> dict[str, Json]:
+    """What is compared of a row: not when something happened, nor what only names the row."""
     return {
-        name: value.isoformat() if isinstance(value, datetime) else value
+        name: value
         for name, value in row._mapping.items()
+        if name not in _NAMES and not isinstance(value, datetime) and not name.endswith("_at")
     }
 
 

@@ -6,7 +6,6 @@ from typing import TypeAlias
 
 from orchestrator.scheduler.rescuer import Observer
 
-
 Look: TypeAlias = tuple[float, dict[int, int]]
 
 
