@@ -50,9 +50,9 @@ def build(settings: Settings, registry: Registry | None = None) -> App:
     create_home(settings.home)
     registry = registry or Registry()
     database = open_database(settings.database.url, clock=clock, lease=settings.worker.lease.total_seconds())
-    return App(
-        settings, clock, registry, database, Client(database, registry, clock, settings.artifacts.path)
-    )
+    project = str(settings.bundle.project)
+    client = Client(database, registry, clock, settings.artifacts.path, project=project)
+    return App(settings, clock, registry, database, client)
 
 
 def build_from(config: Path | None) -> App:

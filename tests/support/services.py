@@ -11,7 +11,7 @@ from orchestrator.client import Client
 from orchestrator.dag.stages import StageGraph
 from orchestrator.runs.states import RunState
 from orchestrator.sdk.registry import Registry
-from orchestrator.store import dags, lifecycle, queue, runs, steps
+from orchestrator.store import checks, dags, lifecycle, queue, runs, steps
 from orchestrator.store.tables import Attempt, Epoch, Run, StageRun, table_of
 from orchestrator.store.transitions import move_run
 from tests.support.store import Command, document, graph
@@ -87,3 +87,8 @@ class Service(Command):
                 }
                 for name, table in TABLES.items()
             }
+
+    def must_be_sound(self) -> None:
+        """Nothing that `db check --runs` would mend."""
+        with self.database.transaction() as connection:
+            assert checks.check_runs(connection, self.clock.now()) == []

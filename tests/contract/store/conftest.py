@@ -9,6 +9,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.sqlite import SqliteDatabase
 from tests.support.postgres import Cluster
+from tests.support.services import Service
 from tests.support.store import Command, ManualClock, gone_process, open_store, url_of
 
 
@@ -80,3 +81,9 @@ def command(database: Database, clock: ManualClock) -> Command:
 def killed(database: Database, clock: ManualClock) -> Command:
     """A command whose process is gone; what it did before is done through it."""
     return Command(database, clock, *gone_process())
+
+
+@pytest.fixture
+def service(database: Database, clock: ManualClock) -> Service:
+    """A worker of the services, and a client."""
+    return Service(database, clock)
