@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.client.surface import Surface
 from orchestrator.store import dag_views, dags, runs, tables, views
 from orchestrator.store.artifacts import run_folder
 from orchestrator.store.tables.services import LoadError
+
+if TYPE_CHECKING:
+    from orchestrator.runs.why import Reason
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,18 @@ class Views(Surface):
         """The DAG files that the services could not load."""
         with self.database.read() as connection:
             return dag_views.load_errors(connection)
+
+    def why(self, text: str, node: str | None = None) -> list[Reason]:
+        """What keeps a run, or the stage of one node, in words with the remedy; empty where nothing waits.
+
+        Raises UsageError where there is no such run or node.
+        """
+        from orchestrator.store import waiting  # the one verb that needs it
+
+        self._release()
+        with self.database.read() as connection:
+            run = runs.find_run(connection, text)
+            return waiting.why_waits(connection, run, node, now=self.clock.now())
 
     def rejects_folder(self, view: views.RunView) -> Path | None:
         """Where the rejects of a run lie that nobody routed, as JSON lines; None where there are none."""
