@@ -1,16 +1,54 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event, select
 
 from orchestrator.clock import SystemClock
+from orchestrator.runs.states import AttemptState, EpochState, RunState, StageState, may_follow
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.sqlite import SqliteDatabase
+from orchestrator.store.tables import Event, table_of
 from tests.support.postgres import Cluster
 from tests.support.services import Service
 from tests.support.store import Command, ManualClock, gone_process, open_store, url_of
+
+STATES: dict[str, Any] = {"run": RunState, "stage": StageState, "attempt": AttemptState, "epoch": EpochState}
+events = table_of(Event)
+_UPDATED = re.compile(
+    r"UPDATE (?:ONLY )?(runs|stage_runs|attempts|epochs) SET (.*?)(?:\sWHERE (.*))?$", re.DOTALL
+)
+_STATE = re.compile(r"(?<![\w.])(?:\w+\.)?state\s*(?:=|IN\b)")
+
+
+def refuse_unguarded(*happened: Any) -> None:
+    """An UPDATE of a state says which one it expects; what a test writes by hand is no statement of ours."""
+    _, _, statement, _, context, _ = happened
+    found = _UPDATED.search(statement)
+    if found is not None and context.compiled is not None and _STATE.search(found[2]):
+        assert _STATE.search(found[3] or ""), f"a state is overwritten unseen: {statement}"
+
+
+def refuse_other_transitions(database: Database) -> None:
+    """What the events tell of a test is in the tables of transitions."""
+    query = select(events.c.kind, events.c.old, events.c.new).where(events.c.old.is_not(None)).distinct()
+    with database.read() as connection:
+        told = {tuple(row) for row in connection.execute(query)}
+    for kind, old, new in told:
+        if "paused" not in (old, new):  # a flag: told, but no state
+            assert may_follow(STATES[kind](old), STATES[kind](new)), f"{kind}: {new} after {old}"
+
+
+@pytest.fixture(autouse=True)
+def guarded() -> Iterator[None]:
+    """In every test of the store, on both databases: no state is overwritten unseen."""
+    event.listen(Engine, "before_cursor_execute", refuse_unguarded)
+    yield
+    event.remove(Engine, "before_cursor_execute", refuse_unguarded)
 
 
 @pytest.fixture
@@ -60,6 +98,7 @@ def empty_url(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> I
 def database(url: str, clock: ManualClock) -> Iterator[Database]:
     opened = open_database(url, clock=clock)
     yield opened
+    refuse_other_transitions(opened)
     opened.close()
 
 

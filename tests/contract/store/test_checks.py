@@ -123,7 +123,9 @@ def test_an_ended_run_with_an_open_stage_is_opened_again(command: Command, datab
     run = command.start(CHAIN)
     command.run_to_end()
     with database.transaction() as connection:
-        connection.execute(text("UPDATE stage_runs SET state = 'none', started_at = NULL WHERE stage = 'c'"))
+        connection.exec_driver_sql(
+            "UPDATE stage_runs SET state = 'none', started_at = NULL WHERE stage = 'c'"
+        )
     assert check_runs(database) == [
         "run 1: the run was success, is running",
         "run 1: stage c was none, is queued",

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 import orchestrator.store
 from orchestrator.errors import StoreError
@@ -31,19 +31,19 @@ def writes_of_states(source: str) -> list[int]:
 
 
 def test_no_other_module_updates_a_state() -> None:
-    writers = {path.name for path in STORE.glob("*.py") if writes_of_states(path.read_text())}
+    writers = {path.name for path in STORE.rglob("*.py") if writes_of_states(path.read_text())}
     assert writers == {"transitions.py"}
 
 
 def test_the_helpers_that_set_columns_are_never_given_a_state() -> None:
-    for path in STORE.glob("*.py"):
+    for path in STORE.rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
             if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "change":
                 assert "state" not in {keyword.arg for keyword in call.keywords}, f"{path.name}:{call.lineno}"
 
 
 def test_no_statement_is_written_as_text_that_updates_or_deletes() -> None:
-    for path in STORE.glob("*.py"):
+    for path in STORE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 assert not node.value.lstrip().startswith(("UPDATE ", "DELETE ")), path.name
@@ -69,6 +69,21 @@ def test_a_transition_that_is_in_no_table_is_refused(command: Command, database:
             StageState.RUNNING,
             now=database.clock.now(),
         )
+
+
+def test_an_update_that_does_not_say_which_state_it_expects_is_noticed(
+    command: Command, database: Database
+) -> None:
+    """In every test of this folder (`guarded` in conftest.py)."""
+    command.start(graph({"a": ""}))
+    table = transitions.stage_runs
+    guarded = update(table).values(state=StageState.NONE)
+    with database.transaction() as connection:
+        connection.execute(guarded.where(table.c.state == StageState.QUEUED))
+    with pytest.raises(AssertionError, match="overwritten unseen"), database.transaction() as connection:
+        connection.execute(guarded.where(table.c.id == 1))
+    with database.transaction() as connection:
+        connection.execute(update(table).values(paused=True).where(table.c.state == StageState.NONE))
 
 
 def test_each_transition_is_one_event(command: Command, database: Database) -> None:
