@@ -22,6 +22,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import StoreError, UsageError
 from orchestrator.store.hints import Hints
 from orchestrator.store.writers import LEASE
+from orchestrator.telemetry import metrics
 
 _TRIES = 5
 T = TypeVar("T")
@@ -87,6 +88,7 @@ class Database(ABC):
             with contextlib.suppress(CollisionError), self.transaction() as connection:
                 return work(connection)
             self.retried += 1
+            metrics.transaction_retried()
         with self.transaction() as connection:
             return work(connection)
 
@@ -97,8 +99,9 @@ class Database(ABC):
         else:
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    def _tell(self, topics: set[str]) -> None:
-        """Send the hints of a transaction that has committed."""
+    def _committed(self, topics: set[str], asked_at: float) -> None:
+        """Tell of a transaction that has committed: how long it took, and its hints."""
+        metrics.transaction(self.clock.monotonic() - asked_at)
         if topics:
             self.hints.send(topics)
 

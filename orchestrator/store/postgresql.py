@@ -79,6 +79,7 @@ class PostgresqlDatabase(Database):
         if thread in self._writing:
             raise RuntimeError("a transaction was opened inside another one of the same thread")
         begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+        asked_at = self.clock.monotonic()
         with self._explained(), self._engine.connect() as connection, collected(connection) as hints:
             self._writing.add(thread)
             try:
@@ -86,7 +87,7 @@ class PostgresqlDatabase(Database):
                     yield connection
             finally:
                 self._writing.discard(thread)
-        self._tell(hints)
+        self._committed(hints, asked_at)
         self._suspend_if_asked()
 
     @contextlib.contextmanager

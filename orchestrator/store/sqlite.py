@@ -55,6 +55,7 @@ class SqliteDatabase(Database):
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
+        asked_at = self.clock.monotonic()
         with (
             self._writers.turn(),
             self._explained(),
@@ -63,7 +64,7 @@ class SqliteDatabase(Database):
             between(connection, "BEGIN IMMEDIATE"),
         ):
             yield connection
-        self._tell(hints)
+        self._committed(hints, asked_at)
         self._suspend_if_asked()
 
     @contextlib.contextmanager
