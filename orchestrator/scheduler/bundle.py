@@ -1,7 +1,7 @@
-"""The frozen copy of a folder of DAGs: what a run imports stays as it was, whatever the author does meanwhile.
+"""The frozen copy of a folder of DAGs: what runs import stays as it was, whatever the author does.
 
 Copied is code, and nothing else: `*.py *.yaml *.yml *.json *.sql *.toml` and what `bundle.include` names, at
-most 1 MiB each; no hidden folders, no virtual environments, and not what `.fustgoignore` names. The copy is
+most 1 MiB each; nothing hidden, no virtual environments, and not what `.fustgoignore` names. The copy is
 called by the hash of its contents.
 """
 
@@ -73,7 +73,8 @@ def _contents(folder: Path, include: Sequence[str]) -> Iterator[tuple[str, bytes
         folders[:] = sorted(name for name in folders if _is_entered(Path(place, name), here / name, ignored))
         for name in sorted(names):
             path = str(here / name)
-            if _is_wanted(path, include) and not _matches(path, ignored):
+            hidden = name.startswith(".")
+            if _is_wanted(path, include) and not hidden and not _matches(path, ignored):
                 content = _read(Path(place, name))
                 if content is not None:
                     yield path, content
