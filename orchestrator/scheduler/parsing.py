@@ -57,13 +57,13 @@ def _may_hold_dags(path: Path) -> bool:
 def _dags(path: Path, tree: Path, registry: Registry) -> list[dict[str, Any]]:
     found = []
     for loaded in load_file(path, registry=registry, tree=tree, may_be_empty=True):
-        check(loaded.dag, loaded.marks, registry).or_raise()
+        checked = check(loaded.dag, loaded.marks, registry).or_raise()
         found.append(
             {
                 "id": loaded.dag.id,
                 "hash": loaded.dag.hash(),
                 "document": loaded.dag.to_document(),
-                "stages": compile_stages(loaded.dag).to_json(),
+                "stages": compile_stages(loaded.dag, registry, checked.operators).to_json(),
             }
         )
     return found

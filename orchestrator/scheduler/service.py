@@ -19,18 +19,14 @@ from orchestrator.errors import StoreError
 from orchestrator.scheduler import loader
 from orchestrator.scheduler.rescuer import Rescuer
 from orchestrator.settings import Settings
-from orchestrator.store import hints, processes, promotion, timeouts, workers
+from orchestrator.store import hints, processes, workers
 from orchestrator.store.database import Database
 from orchestrator.store.shared_folder import prove_shared
-from orchestrator.store.workers import Beat
-from orchestrator.worker.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RESCUE_EVERY = 2.0  # seconds
-PROMOTE_EVERY = 5.0
-LONGEST_WAIT = 5.0
 _log = logging.getLogger("fustgo.scheduler")
 
 
@@ -66,22 +62,15 @@ class Scheduler:
     """One scheduler at work. `stop` is a descriptor that becomes readable when it has to end."""
 
     def __init__(self, database: Database, settings: Settings, stop: int) -> None:
-        """Prove that the artifact store is there, register, and begin to beat."""
+        """Prove that the artifact store is there, and register."""
         prove_shared(database, settings.artifacts.path)
         self._database, self._stop = database, stop
         self._rescuer = Rescuer(database, lease=settings.worker.lease.total_seconds())
         self._listener = hints.listen(database)
-        self._timeouts = Duty(self._time_out)
-        self._duties = [Duty(self._rescue), Duty(self._promote), self._timeouts]
-        self._heartbeat = Heartbeat(
-            database,
-            self._register(),
-            interval=settings.worker.heartbeat_interval.total_seconds(),
-            executing=tuple,
-            heard=self._hear,
-        )
+        self._duties = [Duty(self._beat), Duty(self._rescue)]
+        self._interval = settings.worker.heartbeat_interval.total_seconds()
+        self._worker = self._register()
         self._draining = False
-        self._heartbeat.start()
 
     def run(self) -> None:
         """Do what is due, and wait for what comes, until it has to end."""
@@ -90,21 +79,19 @@ class Scheduler:
                 if duty.due <= self._now():
                     self._do(duty)
             wait = min(duty.due for duty in self._duties) - self._now()
-            ready, _, _ = select.select([self._stop, self._listener], [], [], max(0.0, wait))
+            heard = self._listener.fileno()
+            ready, _, _ = select.select([self._stop, heard], [], [], max(0.0, wait))
             if self._stop in ready:
                 return
-            if self._listener in ready and "run" in self._listener.take():
-                self._timeouts.due = 0.0  # a run that began may be the next to end
+            if heard in ready:
+                self._listener.take()
 
     def close(self) -> None:
         """Say good-bye."""
-        self._heartbeat.stop()
         self._listener.close()
         try:
             self._database.run_transaction(
-                lambda connection: workers.end_worker(
-                    connection, self._heartbeat.worker, self._database.clock.now()
-                )
+                lambda connection: workers.end_worker(connection, self._worker, self._database.clock.now())
             )
         except StoreError as error:
             _log.warning("%s", error)
@@ -118,26 +105,19 @@ class Scheduler:
             wait = 1.0
         duty.due = self._now() + wait
 
+    def _beat(self) -> float:
+        answer = self._database.run_transaction(
+            lambda connection: workers.beat(connection, self._worker, (), self._database.clock.now())
+        )
+        self._draining = answer.draining
+        if answer.ended:
+            _log.warning("this scheduler was silent for a lease and taken for dead: it registers anew")
+            self._worker = self._register()
+        return self._interval
+
     def _rescue(self) -> float:
         self._rescuer.sweep()
         return RESCUE_EVERY
-
-    def _promote(self) -> float:
-        promotion.sweep(self._database)
-        return PROMOTE_EVERY
-
-    def _time_out(self) -> float:
-        following = timeouts.end_late(self._database)
-        if following is None:
-            return LONGEST_WAIT
-        wait = (following - self._database.clock.now()).total_seconds()
-        return min(max(wait, 0.0), LONGEST_WAIT)
-
-    def _hear(self, beat: Beat) -> None:
-        self._draining = self._draining or beat.draining
-        if beat.ended:
-            _log.warning("this scheduler was silent for a lease and taken for dead: it registers anew")
-            self._heartbeat.worker = self._register()
 
     def _register(self) -> int:
         pid, started = processes.this_process()
