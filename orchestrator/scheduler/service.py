@@ -19,7 +19,7 @@ from orchestrator.errors import StoreError
 from orchestrator.scheduler import loader
 from orchestrator.scheduler.rescuer import Rescuer
 from orchestrator.settings import Settings
-from orchestrator.store import hints, processes, workers
+from orchestrator.store import hints, processes, timeouts, workers
 from orchestrator.store.database import Database
 from orchestrator.store.shared_folder import prove_shared
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RESCUE_EVERY = 2.0  # seconds
+LONGEST_WAIT = 5.0
 _log = logging.getLogger("fustgo.scheduler")
 
 
@@ -67,7 +68,8 @@ class Scheduler:
         self._database, self._stop = database, stop
         self._rescuer = Rescuer(database, lease=settings.worker.lease.total_seconds())
         self._listener = hints.listen(database)
-        self._duties = [Duty(self._beat), Duty(self._rescue)]
+        self._timeouts = Duty(self._time_out)
+        self._duties = [Duty(self._beat), Duty(self._rescue), self._timeouts]
         self._interval = settings.worker.heartbeat_interval.total_seconds()
         self._worker = self._register()
         self._draining = False
@@ -83,8 +85,8 @@ class Scheduler:
             ready, _, _ = select.select([self._stop, heard], [], [], max(0.0, wait))
             if self._stop in ready:
                 return
-            if heard in ready:
-                self._listener.take()
+            if heard in ready and "run" in self._listener.take():
+                self._timeouts.due = 0.0  # a run that began may be the next to end
 
     def close(self) -> None:
         """Say good-bye."""
@@ -118,6 +120,13 @@ class Scheduler:
     def _rescue(self) -> float:
         self._rescuer.sweep()
         return RESCUE_EVERY
+
+    def _time_out(self) -> float:
+        following = timeouts.end_late(self._database)
+        if following is None:
+            return LONGEST_WAIT
+        wait = (following - self._database.clock.now()).total_seconds()
+        return min(max(wait, 0.0), LONGEST_WAIT)
 
     def _register(self) -> int:
         pid, started = processes.this_process()
