@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli import trigger
 from orchestrator.cli.arguments import add_json_argument
 from orchestrator.cli.files import is_file
 
@@ -28,6 +29,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--yaml", action="store_true", help="print the full YAML form instead")
     form.add_argument("--json", action="store_true", help="print the stored definition, as JSON")
     shown.set_defaults(run=_show)
+    trigger.register(verbs.add_parser("trigger", help="create a run of a loaded DAG, for the services"))
 
 
 def _list(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli import run_logs, run_verbs
 from orchestrator.cli.arguments import add_json_argument, add_run_argument, whole_number
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     add_run_argument(shown)
     add_json_argument(shown)
     shown.set_defaults(run=_show)
+    why = verbs.add_parser("why", help="what keeps a run, or the stage of a node, and what to do")
+    add_run_argument(why)
+    why.add_argument("node", nargs="?", metavar="NODE", help="the node whose stage is meant")
+    add_json_argument(why)
+    why.set_defaults(run=_why)
+    run_logs.register(verbs.add_parser("logs", help="what the attempts of a run have logged"))
+    run_verbs.register(verbs)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -74,6 +82,24 @@ def _show(args: argparse.Namespace) -> int:
         print(f"params {json.dumps(run.params, ensure_ascii=False)}")
     for stage in view.stages:
         _print_stage(stage)
+    return 0
+
+
+def _why(args: argparse.Namespace) -> int:
+    from orchestrator.app import build_from
+    from orchestrator.cli.render import print_json, run_state
+
+    app = build_from(args.config)
+    reasons = app.client.why(args.run_name, args.node)
+    run = app.client.show_run(args.run_name).run
+    app.close()
+    if args.json:
+        print_json([vars(reason) for reason in reasons])
+        return 0
+    for reason in reasons:
+        print(f"{reason.text}\n  do: {reason.remedy}")
+    if not reasons:
+        print(f"nothing waits: run {run.number} is {run_state(run)}")
     return 0
 
 

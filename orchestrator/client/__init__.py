@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.client.administration import Administration
+from orchestrator.client.following import Following
 from orchestrator.client.held import Definition, HeldVerbs
 from orchestrator.client.services import ServiceVerbs
 from orchestrator.client.views import Views
@@ -18,5 +19,5 @@ __all__ = ["Client", "Definition", "Done"]
 
 
 @dataclass(frozen=True)
-class Client(ServiceVerbs, HeldVerbs, Administration, Views):
+class Client(ServiceVerbs, HeldVerbs, Administration, Following, Views):
     """Everything that can be done to runs of a store."""

@@ -31,7 +31,10 @@ def run_python(folder: Path, program: str, line: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("document", ["docs/quickstart.md", "docs/dag-authoring.md", "docs/operations.md"])
+DOCUMENTS = [f"docs/{name}.md" for name in ("quickstart", "concepts", "dag-authoring", "operations")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_snippets_of_a_document_run(document: str, tmp_path: Path, home: Path) -> None:
     folder = tmp_path / "reader"
     folder.mkdir()

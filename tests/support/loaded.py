@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from hashlib import sha256
 from pathlib import Path
@@ -14,10 +15,15 @@ from orchestrator.dag.graph import compile_stages
 from orchestrator.dag.model import Dag
 from orchestrator.dag.stages import StageGraph
 from orchestrator.dag.validation import check
+from orchestrator.runs.report import Report
+from orchestrator.runs.states import Outcome, RunState
 from orchestrator.sdk.registry import Registry
-from orchestrator.store import dags
+from orchestrator.store import dags, lifecycle, processes, runs, steps, workers
 from orchestrator.store.database import Database, open_database
+from orchestrator.store.logs import log_path
+from orchestrator.store.queue import Claimed
 from orchestrator.store.tables import table_of
+from orchestrator.store.transitions import move_run
 
 
 def open_home(home: Path) -> Database:
@@ -56,3 +62,63 @@ def _store(database: Database, dag: Dag, stages: StageGraph, name: str, bundle_v
         )
         table = table_of(type(row))
         connection.execute(update(table).where(table.c.id == row.id).values(bundle_version=bundle_version))
+
+
+class Services:
+    """What scheduler and worker do to the runs of a home, done by a test, one thing at a time."""
+
+    def __init__(self, home: Path) -> None:
+        self.database, self.artifacts = open_home(home), home / "artifacts"
+        pid, started = processes.this_process()
+        with self.database.transaction() as connection:
+            self.worker = workers.register_worker(
+                connection,
+                host=processes.host(),
+                pid=pid,
+                start_time=started,
+                kind="worker",
+                slots=8,
+                now=self.database.clock.now(),
+            )
+
+    def promote(self) -> None:
+        """Start the runs that are queued."""
+        with self.database.transaction() as connection:
+            for run in runs.unended(connection):
+                if run.state == RunState.QUEUED:
+                    now = self.database.clock.now()
+                    old, new = RunState.QUEUED, RunState.RUNNING
+                    move_run(connection, run.number, old, new, now=now, started_at=now)
+                    lifecycle.settle(connection, runs.get(connection, run.number), now)
+
+    def claim(self) -> dict[str, Claimed]:
+        """Claim everything that is due, by stage."""
+        found = steps.claim(self.database, worker=self.worker, limit=8)
+        return {one.stage_run.stage: one for one in found}
+
+    def log(self, claimed: Claimed, *texts: str, node: str = "") -> None:
+        """Write lines into the log of an attempt."""
+        path = log_path(self.artifacts, claimed.run.uid, claimed.stage_run.stage, claimed.attempt)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            for text in texts:
+                at = "2026-01-31T12:00:01.000+00:00"
+                file.write(json.dumps({"at": at, "level": "INFO", "node": node, "text": text}) + "\n")
+
+    def finish(self, claimed: Claimed, outcome: Outcome = Outcome.SUCCESS, message: str = "") -> None:
+        """End an attempt."""
+        report = Report(outcome, message, retry=False)
+        assert steps.finish(self.database, {claimed.attempt: report})[claimed.attempt] is not None
+
+    def work(self, outcomes: dict[str, Outcome] | None = None) -> list[str]:
+        """Execute all there is; the stages in the order of their ends."""
+        self.promote()
+        done: list[str] = []
+        while found := self.claim():
+            for stage, claimed in found.items():
+                self.finish(claimed, (outcomes or {}).get(stage, Outcome.SUCCESS))
+                done.append(stage)
+        return done
+
+    def close(self) -> None:
+        self.database.close()

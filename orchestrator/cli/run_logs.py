@@ -1,0 +1,89 @@
+"""`fustgo runs logs`: what the attempts of a run have logged, and go on to."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.arguments import add_json_argument, add_run_argument, whole_number
+
+if TYPE_CHECKING:
+    from orchestrator.app import App
+    from orchestrator.cli.following import LinePrinter, LogReader
+    from orchestrator.store.views import RunView, StageView
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb."""
+    add_run_argument(parser)
+    parser.add_argument(
+        "node", nargs="?", metavar="NODE", help="only its lines, and those of its stage that name no node"
+    )
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until what is shown has ended")
+    parser.add_argument(
+        "--attempt", type=whole_number, metavar="N", help="one attempt, by its number in `runs show`"
+    )
+    add_json_argument(parser)
+    parser.set_defaults(run=_logs)
+
+
+def _logs(args: argparse.Namespace) -> int:
+    from orchestrator.app import build_from
+    from orchestrator.cli.following import LinePrinter, LogReader
+
+    app = build_from(args.config)
+    try:
+        view = app.client.show_run(args.run_name)
+        chosen = _chosen(view, args)
+        attempt = args.attempt if args.attempt or args.follow or len(chosen) > 1 else _newest(chosen[0])
+        reader = LogReader(app.client, (args.node,) if args.node else (), attempt)
+        printer = LinePrinter(sys.stdout, as_json=args.json, headed=len(chosen) > 1 or args.follow)
+        if args.follow:
+            _follow(app, args, reader, printer)
+        elif not _print_new(view, chosen, reader, printer) and not args.json:
+            print(f"run {view.run.number} has logged nothing here yet", file=sys.stderr)
+        return 0
+    finally:
+        app.close()
+
+
+def _follow(app: App, args: argparse.Namespace, reader: LogReader, printer: LinePrinter) -> None:
+    from orchestrator.cli.following import LOG_SECONDS
+    from orchestrator.runs.states import STAGE_ENDS
+
+    for view in app.client.watch(args.run_name, every=LOG_SECONDS):
+        chosen = _chosen(view, args)
+        ended = all(stage.stage_run.state in STAGE_ENDS for stage in chosen)
+        _print_new(view, chosen, reader, printer)
+        if ended:
+            return
+
+
+def _print_new(view: RunView, chosen: list[StageView], reader: LogReader, printer: LinePrinter) -> int:
+    """Print what is new of the chosen stages; how many lines that were."""
+    count = 0
+    for found in reader.new(view.run, chosen):
+        printer(*found)
+        count += 1
+    return count
+
+
+def _newest(stage: StageView) -> int | None:
+    return stage.attempts[-1].id if stage.attempts else None
+
+
+def _chosen(view: RunView, args: argparse.Namespace) -> list[StageView]:
+    """The stages that are meant; raises UsageError where the run has no such node or attempt."""
+    from orchestrator.errors import UsageError, nearest
+
+    number = view.run.number
+    chosen = [stage for stage in view.stages if args.node is None or args.node in stage.nodes]
+    if not chosen:
+        known = [node for stage in view.stages for node in stage.nodes]
+        raise UsageError(f"run {number} has no node {args.node!r}", hint=nearest(args.node, known))
+    tries = {attempt.id: stage for stage in chosen for attempt in stage.attempts}
+    if args.attempt is not None and args.attempt not in tries:
+        listed = ", ".join(map(str, tries)) or "none yet"
+        raise UsageError(f"run {number} has no attempt {args.attempt} here", hint=f"there are: {listed}")
+    return [tries[args.attempt]] if args.attempt is not None else chosen
