@@ -1,19 +1,26 @@
-"""The composition root: from settings to a store, a registry and the services on them."""
+"""The composition root: from settings to a store, a registry and the services on them.
+
+A service imports no more than it uses: a scheduler neither knows operators nor loads Arrow.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from orchestrator.client import Client
 from orchestrator.clock import Clock, SystemClock
-from orchestrator.engine.signals import Signals
-from orchestrator.sdk.registry import Registry
 from orchestrator.settings import Settings, create_home, load
-from orchestrator.store.database import Database, open_database
-from orchestrator.telemetry.logs import configure
-from orchestrator.worker.inline import InlineWorker
+
+if TYPE_CHECKING:
+    from orchestrator.client import Client
+    from orchestrator.engine.signals import Signals
+    from orchestrator.sdk.registry import Registry
+    from orchestrator.store.database import Database
+    from orchestrator.worker.inline import InlineWorker
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,8 @@ class App:
 
     def inline_worker(self, worker: int, signals: Signals) -> InlineWorker:
         """The executor of a command that runs its own stages; `worker` is its row."""
+        from orchestrator.worker.inline import InlineWorker
+
         return InlineWorker(
             self.database,
             self.registry,
@@ -45,16 +54,45 @@ class App:
 
 def build(settings: Settings, registry: Registry | None = None) -> App:
     """Open the store (creating home and database where they are absent) and put the rest on it."""
+    from orchestrator.client import Client
+    from orchestrator.sdk.registry import Registry
+    from orchestrator.telemetry.logs import configure
+
     configure(settings.log.level)
-    clock = SystemClock()
-    create_home(settings.home)
     registry = registry or Registry()
-    database = open_database(settings.database.url, clock=clock, lease=settings.worker.lease.total_seconds())
+    database = open_store(settings)
     project = str(settings.bundle.project)
-    client = Client(database, registry, clock, settings.artifacts.path, project=project)
-    return App(settings, clock, registry, database, client)
+    client = Client(database, registry, database.clock, settings.artifacts.path, project=project)
+    return App(settings, database.clock, registry, database, client)
 
 
 def build_from(config: Path | None) -> App:
     """The app of a command: settings from its `--config`, the environment and the defaults."""
     return build(load(config))
+
+
+def open_store(settings: Settings) -> Database:
+    """The store that the settings name, created where it is absent."""
+    from orchestrator.store.database import open_database
+
+    create_home(settings.home)
+    lease = settings.worker.lease.total_seconds()
+    return open_database(settings.database.url, clock=SystemClock(), lease=lease)
+
+
+def serve_scheduler(settings: Settings, ready: Callable[[str], None]) -> int:
+    """Be a scheduler until SIGTERM or SIGINT; the exit code.
+
+    `ready` is called once, when it serves, with what people should know of it. Raises FustgoError where it
+    cannot begin.
+    """
+    from orchestrator import telemetry
+
+    create_home(settings.home)
+    with (
+        contextlib.closing(telemetry.start(settings, "scheduler")),
+        contextlib.closing(open_store(settings)) as database,
+    ):
+        from orchestrator.scheduler.service import serve
+
+        return serve(database, settings, ready)

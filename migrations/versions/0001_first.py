@@ -14,6 +14,12 @@ _WHOLE = sa.Integer().with_variant(sa.BigInteger(), "postgresql")  # 64 bits on 
 def upgrade() -> None:
     """Create every table."""
     op.create_table(
+        "artifact_store",
+        sa.Column("id", _WHOLE, nullable=False),
+        sa.Column("token", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_artifact_store")),
+    )
+    op.create_table(
         "audit",
         sa.Column("id", _WHOLE, nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
@@ -43,6 +49,7 @@ def upgrade() -> None:
         sa.Column("version", _WHOLE, nullable=True),
         sa.Column("file", sa.String(), nullable=True),
         sa.Column("bundle_version", sa.String(), nullable=True),
+        sa.Column("project", sa.String(), nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
         sa.Column("max_active_runs", _WHOLE, nullable=False),
         sa.Column("max_active_tasks", _WHOLE, nullable=False),

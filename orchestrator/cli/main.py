@@ -22,6 +22,7 @@ COMMANDS = {
     "plan": ("plan", "show stages, edges, schemas and guarantees of a DAG file, without running it"),
     "dags": ("dags", "list and show DAGs, and start runs of them"),
     "runs": ("runs", "list and show runs, and act on them"),
+    "scheduler": ("services", "load DAGs, and look after what is due or dead"),
     "workers": ("workers", "list the processes that execute runs, or let one finish and go"),
     "pools": ("pools", "list, set and delete pools"),
     "schema": ("schema", "JSON Schema of a DAG file, for editors"),

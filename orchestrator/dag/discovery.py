@@ -34,16 +34,19 @@ class LoadedDag:
     tree: Path
 
 
-def load_file(path: Path, *, registry: Registry, tree: Path | None = None) -> list[LoadedDag]:
+def load_file(
+    path: Path, *, registry: Registry, tree: Path | None = None, may_be_empty: bool = False
+) -> list[LoadedDag]:
     """The DAGs of a file, unchecked; `tree` is the folder of its code, by default the file's own.
 
-    Raises `UsageError` where the file cannot be read, `Problems` where nothing can be made of it.
+    Raises `UsageError` where the file cannot be read, or is Python and defines none though it may not
+    (`may_be_empty`), `Problems` where nothing can be made of it.
     """
     file = path.absolute()
     root = (tree or file.parent).absolute()
     text = _read(path)
     if file.suffix == ".py":
-        return _from_python(file, root, path, registry)
+        return _from_python(file, root, path, registry, may_be_empty)
     from orchestrator.dag.document import draft_of
     from orchestrator.dag.yaml_reader import read_json, read_yaml
 
@@ -98,7 +101,9 @@ def _neighbours(path: Path) -> str:
     return nearest(path.name, names)
 
 
-def _from_python(file: Path, tree: Path, shown: Path, registry: Registry) -> list[LoadedDag]:
+def _from_python(
+    file: Path, tree: Path, shown: Path, registry: Registry, may_be_empty: bool
+) -> list[LoadedDag]:
     from orchestrator.dag.builder import collecting
     from orchestrator.sdk.importing import import_afresh
 
@@ -113,7 +118,7 @@ def _from_python(file: Path, tree: Path, shown: Path, registry: Registry) -> lis
             raise
         except BaseException as error:
             raise Problems([_problem(error, file, shown)]) from error
-    if not drafts:
+    if not drafts and not may_be_empty:
         raise UsageError(f"{shown} defines no DAG", hint='write `with DAG("name") as dag:` at its top level')
     loaded = []
     with functions_of(tree):

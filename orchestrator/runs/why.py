@@ -137,7 +137,7 @@ def _keeps(facts: Facts, stage: Stage, queued: Queued) -> Iterator[Reason]:
         remedy = f"fustgo runs resume {facts.run.number} --node {stage.id}"
         yield Reason("stage_paused", f"{stage.id} is paused", remedy, stage.id)
     if queued.due > facts.now:
-        yield _not_due(stage, queued)
+        yield _not_due(facts.run, stage, queued)
         return
     yield from _pool(facts, stage, queued)
     if len(facts.of_dag) >= facts.most_of_dag:
@@ -148,7 +148,7 @@ def _keeps(facts: Facts, stage: Stage, queued: Queued) -> Iterator[Reason]:
         yield from _worker(facts, stage, queued)
 
 
-def _not_due(stage: Stage, queued: Queued) -> Reason:
+def _not_due(run: Run, stage: Stage, queued: Queued) -> Reason:
     at = queued.due.isoformat(timespec="seconds")
     if queued.after == Outcome.SNOOZED:
         return Reason("snoozed", f"{stage.id} is snoozed until {at}", "wait: it looks again then", stage.id)
@@ -157,7 +157,7 @@ def _not_due(stage: Stage, queued: Queued) -> Reason:
         return Reason(
             "retry",
             f"{stage.id} failed {_times(stage.tries)}; {again}",
-            "wait, or mark it failed to give up now",
+            f"wait, or give up: fustgo runs mark {run.number} --node {stage.id} --as failed",
             stage.id,
         )
     return Reason("not_due", f"{stage.id} is not due before {at}", "wait", stage.id)

@@ -85,8 +85,8 @@ class BundleSettings(Section):
     )
     include: Words = Field(
         default=(),
-        description="Patterns of files that DAGs read beside their code, such as templates/*.html: "
-        "copied with it.",
+        description="Patterns of files below bundle.dags that DAGs read beside their code, such as "
+        "templates/*.html: copied with it.",
     )
 
     @field_validator("project")
@@ -99,7 +99,7 @@ class BundleSettings(Section):
     def _inside_the_bundle(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:
             if (path := PurePosixPath(pattern)).is_absolute() or ".." in path.parts:
-                raise ValueError(f"{pattern!r} leads out of bundle.path: patterns are relative to it")
+                raise ValueError(f"{pattern!r} leads out of bundle.dags: patterns are relative to it")
         return patterns
 
 

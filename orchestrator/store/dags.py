@@ -35,7 +35,8 @@ def ensure_dag(
 
 
 _DEFAULTS = {
-    name: Dag.model_fields[name].default for name in ("paused", "max_active_runs", "max_active_tasks")
+    name: Dag.model_fields[name].default
+    for name in ("project", "paused", "max_active_runs", "max_active_tasks")
 }
 
 

@@ -19,7 +19,8 @@ class Heartbeat:
     """Beats for a worker's row every `interval` seconds from a thread of its own, from `start` to `stop`.
 
     `executing` gives the ids of the attempts that are executed now, of claims that are being handed over too;
-    what the worker has not named in two beats running is given back. `heard` gets each answer in that thread.
+    what was not named in two beats running is given back. `heard` gets each answer in that thread,
+    and may set `worker` to a new row where the old one has ended.
     """
 
     def __init__(
@@ -31,7 +32,8 @@ class Heartbeat:
         executing: Callable[[], Collection[int]],
         heard: Callable[[Beat], None] = lambda _: None,
     ) -> None:
-        self._database, self._worker, self._interval = database, worker, interval
+        self.worker = worker
+        self._database, self._interval = database, interval
         self._executing, self._heard = executing, heard
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -49,7 +51,7 @@ class Heartbeat:
         """One beat, in the caller's thread; raises StoreError where it could not be written."""
         executing = frozenset(self._executing())
         answer = self._database.run_transaction(
-            lambda connection: workers.beat(connection, self._worker, executing, self._database.clock.now())
+            lambda connection: workers.beat(connection, self.worker, executing, self._database.clock.now())
         )
         if answer.given_back:
             _log.warning("attempts %s were claimed and never heard of: given back", answer.given_back)

@@ -30,6 +30,7 @@ class Dag(Entity, table=True):
     version: int | None = Field(default=None, description="The current one: `dag_versions.id`.")
     file: str | None = None
     bundle_version: str | None = Field(default=None, description="The tree that its current version is from.")
+    project: str = Field(default="", description="The folder against which data paths of its runs resolve.")
     paused: bool = False
     max_active_runs: int = 16
     max_active_tasks: int = 16

@@ -37,6 +37,15 @@ class LoadError(Entity, table=True):
     at: datetime = Field(sa_type=Instant)
 
 
+class ArtifactStore(Entity, table=True):
+    """The folder of the artifact store, known by the token that lies in it; one row."""
+
+    __tablename__ = "artifact_store"
+
+    id: int = Field(primary_key=True)
+    token: str
+
+
 class Schedule(Entity, table=True):
     """When a DAG fires next. Firing is a compare-and-set on `next_fire_at`."""
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.client import Client
 from orchestrator.errors import UsageError
 from orchestrator.runs.report import Report
-from orchestrator.runs.states import Outcome, RunState, StopAs
+from orchestrator.runs.states import Outcome, RunState
 from orchestrator.runs.why import Reason
-from orchestrator.store import dags, pools, processes, runs, stage_runs, steps, waiting, workers
+from orchestrator.sdk.registry import Registry
+from orchestrator.store import dags, pools, processes, steps, workers
 from orchestrator.store.database import Database
 from orchestrator.store.queue import Claimed
 from orchestrator.store.tables import Run
-from orchestrator.store.verbs import abandoning, pausing
+from orchestrator.store.verbs import pausing
 from tests.support.store import Command, ManualClock, graph
 
 
@@ -27,6 +30,10 @@ class Services:
     database: Database
     clock: ManualClock
     command: Command
+
+    @property
+    def client(self) -> Client:
+        return Client(self.database, Registry(), self.clock, Path("/nowhere"), actor="ada")
 
     def start(self, stages: Any, state: RunState = RunState.RUNNING, **values: Any) -> Run:
         return self.command.start(stages, held_by=None, state=state, **values)
@@ -47,13 +54,6 @@ class Services:
     def finish(self, claimed: Claimed, outcome: Outcome = Outcome.SUCCESS, **values: Any) -> None:
         assert steps.finish(self.database, {claimed.attempt: Report(outcome, **values)})[claimed.attempt]
 
-    def change(self, run: Run, stage: str | None = None, **values: Any) -> None:
-        with self.database.transaction() as connection:
-            if stage is None:
-                runs.change(connection, run.number, **values)
-            else:
-                stage_runs.change(connection, stage_runs.of_run(connection, run.number)[stage].id, **values)
-
     def limit(self, run: Run, **values: int) -> None:
         with self.database.transaction() as connection:
             connection.execute(dags.dags.update().where(dags.dags.c.id == run.dag).values(**values))
@@ -63,9 +63,7 @@ class Services:
             pools.set_pool(connection, name, slots)
 
     def why(self, run: Run, node: str | None = None) -> dict[str, Reason]:
-        with self.database.read() as connection:
-            fresh = runs.get(connection, run.number)
-            found = waiting.why_waits(connection, fresh, node, now=self.clock.now())
+        found = self.client.why(str(run.number), node)
         assert all(reason.text and reason.remedy for reason in found)
         return {reason.code: reason for reason in found}
 
@@ -131,14 +129,13 @@ def test_a_queued_run_behind_others(services: Services) -> None:
     assert f"behind run {first.number}" in services.why(run)["runs_before"].text
 
 
-def test_a_paused_run_and_a_paused_stage(services: Services, database: Database, clock: ManualClock) -> None:
+def test_a_paused_run_and_a_paused_stage(services: Services) -> None:
     services.enter()
     run = services.start(ONE)
-    with database.transaction() as connection:
-        pausing.pause_run(connection, run, now=clock.now())
+    services.client.pause(str(run.number))
     assert services.why(run)["run_paused"].remedy == f"fustgo runs resume {run.number}"
-    services.change(run, paused=False)
-    services.change(run, "a", paused=True)
+    services.client.resume(str(run.number))
+    services.client.pause(str(run.number), node="a")
     reason = services.why(run, "a")["stage_paused"]
     assert (reason.stage, reason.remedy) == ("a", f"fustgo runs resume {run.number} --node a")
 
@@ -147,8 +144,7 @@ def test_a_run_that_is_being_cancelled_waits_for_its_attempts(services: Services
     worker = services.enter()
     run = services.start(ONE)
     claimed = services.claim(worker, "a")
-    services.change(run, cancel_cause="user")
-    services.change(run, "a", stop_as=StopAs.CANCELLED)
+    services.client.cancel(str(run.number))
     found = services.why(run)
     assert set(found) == {"cancelling", "stopping"}
     assert f"attempt {claimed.attempt} of a" in found["cancelling"].text
@@ -165,8 +161,11 @@ def test_a_run_that_a_command_holds(services: Services, command: Command) -> Non
     assert f"fustgo run people.py --resume {run.number}" in reason.remedy
 
 
-def test_a_run_whose_command_is_gone(services: Services, killed: Command) -> None:
+def test_a_paused_run_whose_command_is_gone(services: Services, killed: Command) -> None:
+    """One that is not paused has failed by then: "the command was killed"."""
     run = killed.start(ONE)
+    with services.database.transaction() as connection:
+        pausing.pause_run(connection, run, now=services.clock.now())
     reason = services.why(run)["holder_gone"]
     assert f"process {killed.pid}" in reason.text
     assert reason.remedy == f"fustgo run people.py --resume {run.number}"
@@ -317,14 +316,11 @@ def test_a_backfill_under_live_load(services: Services) -> None:
 # Attempts that run.
 
 
-def test_a_running_attempt_that_was_asked_to_pause(
-    services: Services, database: Database, clock: ManualClock
-) -> None:
+def test_a_running_attempt_that_was_asked_to_pause(services: Services) -> None:
     worker = services.enter()
     run = services.start(ONE)
     claimed = services.claim(worker, "a")
-    with database.transaction() as connection:
-        pausing.pause_run(connection, run, now=clock.now())
+    services.client.pause(str(run.number))
     found = services.why(run)
     assert set(found) == {"run_paused", "pausing"}
     assert f"attempt {claimed.attempt} on worker {worker}" in found["pausing"].text
@@ -349,11 +345,9 @@ def test_a_decided_epoch_that_did_not_reach_its_targets(services: Services, comm
     services.finish(claimed, Outcome.FAILED)
     services.finish(services.claim(worker, "a"), Outcome.FAILED)  # the attempt that may only apply
     reason = services.only(run, "unresolved")
-    assert f"fustgo runs retry {run.number} a" in reason.remedy
-    assert f"fustgo runs abandon {run.number} a" in reason.remedy
-    with services.database.transaction() as connection:
-        owing = abandoning.owing_stages(connection, run)
-        abandoning.abandon_stages(connection, owing, services.clock.now())
+    assert f"fustgo runs retry {run.number} --node a" in reason.remedy
+    assert f"fustgo runs abandon {run.number} --node a" in reason.remedy
+    services.client.abandon(str(run.number))
     assert "is being given up" in services.why(run)["unresolved"].remedy
 
 
@@ -372,5 +366,5 @@ def test_what_may_only_apply_is_not_kept_by_a_pause(services: Services, command:
     claimed = services.claim(worker, "a")
     command.epoch(claimed.attempt, 1)
     services.finish(claimed, Outcome.FAILED)
-    services.change(run, "a", paused=True)
+    services.client.pause(str(run.number), node="a")
     assert list(services.why(run)) == ["about_to_run"]

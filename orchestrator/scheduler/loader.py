@@ -1,0 +1,154 @@
+"""Loads the DAGs of a folder: a frozen copy, read by a child process, stored as the versions that run now."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import StoreError
+from orchestrator.scheduler.bundle import Bundle, freeze
+from orchestrator.settings import Settings
+from orchestrator.store import loading
+from orchestrator.store.database import Database
+from orchestrator.store.loading import Loaded
+
+DAG_FILES = frozenset({".py", ".yaml", ".yml", ".json"})
+PATIENCE = 60.0  # seconds that one file may take
+_log = logging.getLogger("fustgo.loader")
+
+
+class Interrupted(Exception):
+    """Loading was told to stop."""
+
+
+@dataclass
+class Found:
+    """What the files of a tree hold: their DAGs, and what is wrong with the others."""
+
+    dags: list[Loaded] = field(default_factory=list)
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def add(self, file: str, entries: Sequence[dict[str, Any]]) -> None:
+        """Take the DAGs of a file, unless another file has one of that id."""
+        for entry in entries:
+            other = next((dag.file for dag in self.dags if dag.dag_id == entry["id"]), None)
+            if other is None:
+                self.dags.append(Loaded(entry["id"], file, entry["hash"], entry["document"], entry["stages"]))
+            else:
+                self.errors[file] = (
+                    f"{file}: a second DAG {entry['id']!r}, the first is in {other}\n"
+                    "  hint: give one of them another id"
+                )
+
+
+def load(database: Database, settings: Settings, stop: int) -> tuple[Bundle, Found]:
+    """Load the DAGs of `bundle.dags` and make them those that run now.
+
+    A file that cannot be loaded is logged and listed; the last good versions of its DAGs stay. `stop` is a
+    descriptor: Interrupted is raised when it becomes readable. Raises UsageError where there is no such
+    folder, StoreError where something cannot be written.
+    """
+    folder = settings.bundle.path / settings.bundle.dags
+    bundle = freeze(folder, settings.artifacts.path, settings.bundle.include)
+    found = _parse(bundle.tree, settings.bundle.project, stop, PATIENCE)
+    found.errors = {
+        file: text.replace(f"{bundle.tree}/", f"{folder}/") for file, text in found.errors.items()
+    }
+    for text in found.errors.values():
+        _log.error("%s", text)
+    project = str(settings.bundle.project)
+    loading.store_errors(database, found.errors, bundle_version=bundle.version)
+    changed = loading.store_loaded(database, found.dags, bundle_version=bundle.version, project=project)
+    if changed:
+        _log.info("loaded %s", ", ".join(changed))
+    return bundle, found
+
+
+def _parse(tree: Path, project: Path, stop: int, patience: float) -> Found:
+    """Read all DAG files of a tree. A file that ends or hangs its process costs that file only."""
+    found = Found()
+    paths = (path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.suffix in DAG_FILES)
+    remaining = sorted(paths)
+    while remaining:
+        try:
+            for answer in _answers(tree, project, remaining, stop, patience):
+                file = remaining.pop(0)
+                found.add(file, answer.get("dags", ()))
+                if "error" in answer:
+                    found.errors[file] = answer["error"]
+        except _ReaderDied as died:
+            file = remaining.pop(0)
+            found.errors[file] = f"{tree / file}: {died}"
+    return found
+
+
+class _ReaderDied(Exception):
+    """The process that reads files has ended, or had to be ended, before the next file was read."""
+
+
+def _answers(
+    tree: Path, project: Path, files: Sequence[str], stop: int, patience: float
+) -> Iterator[dict[str, Any]]:
+    """What a child process of its own says of each file, one after the other."""
+    process, channel = _start(tree, project, files)
+    try:
+        rest = b""
+        count = 0
+        while count < len(files):
+            ready, _, _ = select.select([channel, stop], [], [], patience)
+            if stop in ready:
+                raise Interrupted
+            if not ready:
+                raise _ReaderDied(f"reading it has not ended after {patience:g} s")
+            data = os.read(channel, 1 << 16)
+            if not data:
+                raise _ReaderDied(f"it ended the process that read it ({_how(process.wait())})")
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                count += 1
+                yield json.loads(line)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(channel)
+
+
+def _start(tree: Path, project: Path, files: Sequence[str]) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a process that reads these files; its answers come from the descriptor."""
+    receiving, sending = os.pipe()
+    command = [sys.executable, "-m", "orchestrator.scheduler.parsing", str(tree), str(sending)]
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as names:
+        names.write("".join(f"{file}\n" for file in files))
+        names.seek(0)
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=names,
+                stdout=sys.stderr.fileno(),  # what files print when they are imported is no answer
+                pass_fds=(sending,),
+                env={name: text for name, text in os.environ.items() if not name.startswith("FUSTGO_")},
+                cwd=project,
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(receiving)
+            raise StoreError(f"DAG files cannot be read in {project}: {error.strerror}") from error
+        finally:
+            os.close(sending)
+    return process, receiving
+
+
+def _how(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"

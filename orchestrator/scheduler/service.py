@@ -1,0 +1,165 @@
+"""The scheduler: loads the DAGs once, then looks after what nobody else does: the dead, the late, the queued.
+
+Any number of schedulers may serve one store; none is the leader, and each duty may be done by two at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import types
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import StoreError
+from orchestrator.scheduler import loader
+from orchestrator.scheduler.rescuer import Rescuer
+from orchestrator.settings import Settings
+from orchestrator.store import hints, processes, timeouts, workers
+from orchestrator.store.database import Database
+from orchestrator.store.shared_folder import prove_shared
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RESCUE_EVERY = 2.0  # seconds
+LONGEST_WAIT = 5.0
+_log = logging.getLogger("fustgo.scheduler")
+
+
+@dataclass
+class Duty:
+    """Something that is done again and again: `do` returns the seconds until it is due again."""
+
+    do: Callable[[], float]
+    due: float = 0.0
+
+
+def serve(database: Database, settings: Settings, ready: Callable[[str], None]) -> int:
+    """Be a scheduler until SIGTERM or SIGINT; the exit code. `ready` is told once what it serves.
+
+    Raises UsageError, SettingsError or StoreError where it cannot begin.
+    """
+    with _signals() as stop:
+        scheduler = Scheduler(database, settings, stop)
+        try:
+            bundle, found = loader.load(database, settings, stop)
+            folder = settings.bundle.path / settings.bundle.dags
+            broken = f", {len(found.errors)} files with errors" if found.errors else ""
+            ready(f"{len(found.dags)} DAGs of {folder}{broken}, as version {bundle.version}")
+            scheduler.run()
+        except loader.Interrupted:
+            pass
+        finally:
+            scheduler.close()
+    return 0
+
+
+class Scheduler:
+    """One scheduler at work. `stop` is a descriptor that becomes readable when it has to end."""
+
+    def __init__(self, database: Database, settings: Settings, stop: int) -> None:
+        """Prove that the artifact store is there, and register."""
+        prove_shared(database, settings.artifacts.path)
+        self._database, self._stop = database, stop
+        self._rescuer = Rescuer(database, lease=settings.worker.lease.total_seconds())
+        self._listener = hints.listen(database)
+        self._timeouts = Duty(self._time_out)
+        self._duties = [Duty(self._beat), Duty(self._rescue), self._timeouts]
+        self._interval = settings.worker.heartbeat_interval.total_seconds()
+        self._worker = self._register()
+        self._draining = False
+
+    def run(self) -> None:
+        """Do what is due, and wait for what comes, until it has to end."""
+        while not self._draining:
+            for duty in self._duties:
+                if duty.due <= self._now():
+                    self._do(duty)
+            wait = min(duty.due for duty in self._duties) - self._now()
+            heard = self._listener.fileno()
+            ready, _, _ = select.select([self._stop, heard], [], [], max(0.0, wait))
+            if self._stop in ready:
+                return
+            if heard in ready and "run" in self._listener.take():
+                self._timeouts.due = 0.0  # a run that began may be the next to end
+
+    def close(self) -> None:
+        """Say good-bye."""
+        self._listener.close()
+        try:
+            self._database.run_transaction(
+                lambda connection: workers.end_worker(connection, self._worker, self._database.clock.now())
+            )
+        except StoreError as error:
+            _log.warning("%s", error)
+
+    def _do(self, duty: Duty) -> None:
+        """Do a duty; one that fails on the store is done again a second later."""
+        try:
+            wait = duty.do()
+        except StoreError as error:
+            _log.error("%s", error)
+            wait = 1.0
+        duty.due = self._now() + wait
+
+    def _beat(self) -> float:
+        answer = self._database.run_transaction(
+            lambda connection: workers.beat(connection, self._worker, (), self._database.clock.now())
+        )
+        self._draining = answer.draining
+        if answer.ended:
+            _log.warning("this scheduler was silent for a lease and taken for dead: it registers anew")
+            self._worker = self._register()
+        return self._interval
+
+    def _rescue(self) -> float:
+        self._rescuer.sweep()
+        return RESCUE_EVERY
+
+    def _time_out(self) -> float:
+        following = timeouts.end_late(self._database)
+        if following is None:
+            return LONGEST_WAIT
+        wait = (following - self._database.clock.now()).total_seconds()
+        return min(max(wait, 0.0), LONGEST_WAIT)
+
+    def _register(self) -> int:
+        pid, started = processes.this_process()
+        return self._database.run_transaction(
+            lambda connection: workers.register_worker(
+                connection,
+                host=processes.host(),
+                pid=pid,
+                start_time=started,
+                kind="scheduler",
+                slots=0,
+                now=self._database.clock.now(),
+            )
+        )
+
+    def _now(self) -> float:
+        return self._database.clock.monotonic()
+
+
+@contextmanager
+def _signals() -> Iterator[int]:
+    """A descriptor that becomes readable with SIGTERM or SIGINT, in place of their usual effect."""
+    receiving, sending = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def stop(_number: int, _frame: types.FrameType | None) -> None:
+        os.write(sending, b"s")
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield receiving
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(receiving)
+        os.close(sending)
