@@ -200,7 +200,7 @@ def _worker(facts: Facts, stage: Stage, queued: Queued) -> Iterator[Reason]:
         yield Reason("no_worker", text, "start one: fustgo standalone, or fustgo worker", stage.id)
     elif not able:
         text = f"{stage.id} asks for a worker with the label {stage.label!r}, and none alive has it"
-        remedy = f"start a worker whose worker.labels hold {stage.label}, or change the node's queue"
+        remedy = f"start one: FUSTGO_WORKER__LABELS={stage.label} fustgo worker; or change the node's queue"
         yield Reason("no_label", text, remedy, stage.id)
     elif all(one.running >= one.slots for one in able):
         text = f"{stage.id} waits for a slot: all workers are busy ({_listed(_load(one) for one in able)})"
