@@ -152,10 +152,11 @@ class ServiceVerbs(Surface):
         return self._act(run, "note", partial(noting.write_note, text=text), dry_run)
 
     def _act(self, text: str, verb: str, work: Work, dry_run: bool, *, of_held: str = "") -> Done:
-        self._release()
         with self.database.read() as connection:
-            number = runs.find_run(connection, text).number
-        done = act(self.database, number, verb, work, actor=self.actor, dry_run=dry_run, of_held=of_held)
+            run = runs.find_run(connection, text)
+        if run.held_by is not None:
+            self._release()
+        done = act(self.database, run.number, verb, work, actor=self.actor, dry_run=dry_run, of_held=of_held)
         return self._promoted(done)
 
     def _promoted(self, done: Done) -> Done:

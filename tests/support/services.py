@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from orchestrator.client import Client
 from orchestrator.dag.stages import StageGraph
 from orchestrator.runs.states import RunState
@@ -65,7 +67,8 @@ class Service(Command):
     def promote(self) -> None:
         """Make every queued run run, as the scheduler does where there is room."""
         with self.database.read() as connection:
-            queued = [run.number for run in runs.unended(connection) if run.state == RunState.QUEUED]
+            number, state = runs.runs.c.number, runs.runs.c.state
+            queued = connection.execute(select(number).where(state == RunState.QUEUED)).scalars().all()
         for number in queued:
             with self.database.transaction() as connection:
                 run = runs.lock(connection, number)
