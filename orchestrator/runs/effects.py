@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, TypeAlias
 
 from orchestrator.runs.checkpoint import Json
@@ -21,7 +22,8 @@ class Change:
     """A row that was changed: `columns` are those that differ, each with what it was and what it is.
 
     `id` is the run's number, the stage run's or the attempt's id; None for a row that the verb made, of which
-    every column that is set counts as changed. `stage` is empty for a run.
+    every column that is set counts as changed. `stage` is empty for a run. Of a time it is told that it was
+    set, not to what: that differs between a dry run and the real one.
     """
 
     kind: Kind
@@ -112,9 +114,16 @@ def changes(kind: Kind, before: Mapping[int, Row], after: Mapping[int, Row]) -> 
     for key, row in after.items():
         old = before.get(key)
         columns = {name: (None if old is None else old[name], value) for name, value in row.items()}
-        differing = {name: pair for name, pair in columns.items() if pair[0] != pair[1]}
+        differing = {name: _told(*pair) for name, pair in columns.items() if pair[0] != pair[1]}
         if differing:
             yield Change(kind, key if old is not None else None, str(row.get("stage") or ""), differing)
+
+
+def _told(old: Json, new: Json) -> tuple[Json, Json]:
+    times = isinstance(old, datetime), isinstance(new, datetime)
+    if not any(times):
+        return old, new
+    return ("set" if times[0] else old, "set anew" if all(times) else "set" if times[1] else new)
 
 
 def asks(before: Mapping[int, tuple[str, str]], after: Mapping[int, tuple[str, str]]) -> Iterator[Ask]:

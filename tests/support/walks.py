@@ -55,6 +55,7 @@ class Walk:
 
     def step(self) -> None:
         """A verb, and what a worker does meanwhile."""
+        self.service.clock.forward(self.random.choice((0, 1, 60)))
         self.work(self.random.randint(0, 6))
         if len(self.unended()) < self.live:
             self.trigger()

@@ -168,12 +168,8 @@ def _asked(
 
 
 def _plain(row: Row[Any]) -> dict[str, Json]:
-    """What is compared of a row: not when something happened, nor what only names the row."""
-    return {
-        name: value
-        for name, value in row._mapping.items()
-        if name not in _NAMES and not isinstance(value, datetime) and not name.endswith("_at")
-    }
+    """What is compared of a row: all but what names it."""
+    return {name: value for name, value in row._mapping.items() if name not in _NAMES}
 
 
 def _hint(connection: Connection, effects: Effects) -> None:
