@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, combinations
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from orchestrator.dag.stages import StageGraph
 from orchestrator.runs import advance as pure
 from orchestrator.runs import ending
+from orchestrator.runs.order import Only
 from orchestrator.runs.states import (
     RUN_ENDS,
     STAGE_ENDS,
@@ -32,15 +33,15 @@ SUCCESS, FAILED, CANCELLED = StageState.SUCCESS, StageState.FAILED, StageState.C
 Event: TypeAlias = tuple[Any, ...]
 """The name of a method of `World`, and its arguments."""
 
-VERBS = ("cancel", "clear", "clear_all", "retry", "mark", "pause", "resume")
+VERBS = ("cancel", "clear", "clear_all", "retry", "mark", "pause", "resume", "abandon")
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A stage run with its open attempt.
 
     `asked`: what the last verb wanted of the running attempt, known to this model alone. `ran`: the stage was
-    claimed in this start. `zombie`: a lost attempt of it lives on.
+    claimed in this start. `zombie`: a lost attempt of it lives on. `owed`: an epoch is decided, and not
+    applied. `only`: what its open attempt is restricted to.
     """
 
     state: StageState = NONE
@@ -52,13 +53,17 @@ class Row:
     ran: bool = False
     marked: bool = False
     zombie: bool = False
+    owed: bool = False
+    only: Only | None = None
+    unresolved: bool = False
+    abandoning: bool = False
     tries: int = 0
     losses: int = 0
 
 
 @dataclass(frozen=True)
 class World:
-    """A run that was promoted. `verbs` counts those that were used on it."""
+    """A run that was promoted. `verbs` counts those used on it; with `epochs`, attempts decide some."""
 
     stages: StageGraph
     rows: tuple[Row, ...]
@@ -66,42 +71,58 @@ class World:
     cause: str | None = None
     paused: bool = False
     verbs: int = 0
+    epochs: bool = False
 
     @classmethod
-    def begin(cls, stages: StageGraph) -> World:
+    def begin(cls, stages: StageGraph, epochs: bool = False) -> World:
         rows = tuple(Row(waiting=len(stage.up)) for stage in stages)
-        return cls(stages, rows)._advance(pure.graph_order(stages))
+        return cls(stages, rows, epochs=epochs)._advance(pure.graph_order(stages))
 
     # What happens to attempts.
 
     def claim(self, stage: str) -> World:
         return self._set(stage, state=RUNNING, attempt="running", ran=True)
 
+    def decide(self, stage: str) -> World:
+        return self._set(stage, owed=True)
+
+    def apply(self, stage: str) -> World:
+        return self._set(stage, owed=False, unresolved=False)
+
     def finish(self, stage: str, outcome: Outcome, choice: Any = None) -> World:
         """The running attempt ends, with all that follows (rule 8.3)."""
+        if self[stage].only == "abandon" and outcome == Outcome.SUCCESS:
+            return self._set(stage, owed=False, abandoning=False)._finish(stage, outcome, choice)
+        return self._finish(stage, outcome, choice)
+
+    def _finish(self, stage: str, outcome: Outcome, choice: Any) -> World:
         row = self[stage]
         found = ending.fate(
             ending.Situation(
                 outcome=outcome,
                 stage=self.stages[stage],
+                only=row.only,
                 stop_as=row.stop_as,
+                owed=row.owed,
                 open_run=self.state not in RUN_ENDS and self.cause is None,
                 tries=row.tries,
                 losses=row.losses,
             )
         )
-        now = self._set(stage, attempt="", asked=None)
+        now = self._set(stage, attempt="", asked=None, only=None)
         match found:
-            case ending.End(state):
-                now = now._end(stage, state, choice if state == SUCCESS and row.stop_as is None else None)
-            case ending.Again():
-                again = {"tries": found.tries, "losses": found.losses, "stop_as": found.stop_as}
-                now = now._set(stage, state=QUEUED, attempt="queued", **again)
+            case ending.End(state, unresolved):
+                made = choice if state == SUCCESS and row.stop_as is None else None
+                now = now._set(stage, unresolved=unresolved)._end(stage, state, made)
+            case ending.Again(_, only, stop_as, tries, losses):
+                again = {"only": only, "stop_as": stop_as, "tries": tries, "losses": losses}
+                asked = row.asked if stop_as is not None else None
+                return now._set(stage, state=QUEUED, attempt="queued", asked=asked, **again)
             case ending.Clear():
                 now = now._start_over(stage)._recount()._advance([stage])
         ended = str(now[stage].state)
         obeyed = not now[stage].ran if row.asked == StopAs.CLEARED else ended == row.asked
-        assert row.asked is None or obeyed, f"{stage}: {row.asked} was asked, and forgotten"
+        assert row.asked is None or obeyed or now[stage].unresolved, f"{stage}: {row.asked} was forgotten"
         return now
 
     def lose(self, stage: str) -> World:
@@ -117,10 +138,10 @@ class World:
     def cancel(self) -> World:
         now = replace(self, cause="user")
         for stage, row in self._named():
-            if row.attempt == "running":
-                now = now._ask(stage, StopAs.CANCELLED)
-            elif row.attempt == "queued":
+            if row.attempt and not self._must_wait(stage):
                 now = now._set(stage, state=CANCELLED, attempt="")
+            elif row.attempt:
+                now = now._ask(stage, StopAs.CANCELLED)
         return now._settle()
 
     def clear(self, stage: str) -> World:
@@ -133,24 +154,29 @@ class World:
         return now._settle()
 
     def retry(self) -> World:
-        failed = {stage for stage, row in self._named() if row.state in (FAILED, CANCELLED) and row.ran}
+        failed = {stage for stage, row in self._named() if row.state in (FAILED, CANCELLED)}
         later = pure.below(self.stages, failed)
-        fresh = {"tries": 0, "losses": 0, "stop_as": None}
+        fresh = {"tries": 0, "losses": 0, "stop_as": None, "marked": False}
         now = self
         for stage in failed:
-            if stage in later:
+            row = self[stage]
+            if not row.ran or (stage in later and not row.owed):
                 now = now._set(stage, state=NONE, ran=False, **fresh)
             else:
-                now = now._set(stage, state=QUEUED, attempt="queued", **fresh)
-        for stage, row in self._named():
-            if row.state == FAILED and not row.ran:
-                now = now._start_over(stage)
+                only, end = ("abandon", StopAs.FAILED) if row.abandoning else (None, None)
+                now = now._set(stage, **{**fresh, "stop_as": end}, only=only)._queue(stage)
         return now._settle()
 
     def mark(self, stage: str, state: StageState) -> World:
-        if self[stage].attempt == "running":
-            return self._ask(stage, StopAs(state.value))._settle()
+        if self._must_wait(stage):
+            return self._ask(stage, StopAs(state.value))
         return self._set(stage, state=state, attempt="", marked=True)._settle()
+
+    def abandon(self) -> World:
+        now = self
+        for stage in self._to_abandon():
+            now = now._set(stage, only="abandon", stop_as=StopAs.FAILED, abandoning=True)._queue(stage)
+        return now._settle()
 
     def pause(self) -> World:
         return replace(self, paused=True)
@@ -161,16 +187,25 @@ class World:
     # What can happen next.
 
     def attempts(self) -> Iterator[Event]:
-        """Every claim, and every end of a running attempt."""
+        """Every claim, and all that a running attempt can do."""
         for stage, row in self._named():
-            if row.attempt == "queued" and self.state == RunState.RUNNING and not self.paused:
+            kept = self.paused and row.only is None
+            if row.attempt == "queued" and self.state == RunState.RUNNING and not kept:
                 yield "claim", stage
             if row.attempt == "running":
                 yield "finish", stage, Outcome.FAILED
-                for choice in self._choices(stage):
-                    yield "finish", stage, Outcome.SUCCESS, choice
-                if row.stop_as is not None or self.paused:
-                    yield "finish", stage, Outcome.CANCELLED if row.stop_as else Outcome.PAUSED
+                yield from self._work(stage, row)
+
+    def _work(self, stage: str, row: Row) -> Iterator[Event]:
+        if row.owed and row.only != "abandon":
+            yield "apply", stage
+        else:
+            for choice in self._choices(stage):
+                yield "finish", stage, Outcome.SUCCESS, choice
+        if self.epochs and not row.owed and row.only is None:
+            yield "decide", stage
+        if row.only is None and (row.stop_as is not None or self.paused):
+            yield "finish", stage, Outcome.CANCELLED if row.stop_as else Outcome.PAUSED
 
     def deaths(self) -> Iterator[Event]:
         """Every loss, and every late word of a lost attempt."""
@@ -189,13 +224,15 @@ class World:
                 yield ("cancel",)
         if self.cause is None or self.state in RUN_ENDS:
             yield ("retry",)
-        yield ("clear_all",)
-        for stage, row in self._named():
-            if row.state != NONE:
+        if any(True for _ in self._to_abandon()):
+            yield ("abandon",)
+        free = [stage for stage, row in self._named() if not self._is_bound(row)]
+        if len(free) == len(self.rows):
+            yield ("clear_all",)
+        for stage in free:
+            if self[stage].state != NONE:
                 yield "clear", stage
-            for state in (SUCCESS, FAILED):
-                if row.state != state:
-                    yield "mark", stage, state
+            yield from (("mark", stage, state) for state in (SUCCESS, FAILED) if self[stage].state != state)
 
     def after(self, event: Event) -> World:
         name, *arguments = event
@@ -210,12 +247,14 @@ class World:
         is_open = any(state not in STAGE_ENDS for state in states.values())
         assert is_open == (self.state not in RUN_ENDS), "a run ends with its last open stage, and not before"
         for stage, row in self._named():
-            assert (row.state == QUEUED) == (row.attempt == "queued"), f"{stage}: queued without an attempt"
-            assert (row.state == RUNNING) == (row.attempt == "running"), f"{stage}: beside a live attempt"
+            fitting = str(row.state) if row.state in (QUEUED, RUNNING) else ""
+            assert row.attempt == fitting, f"{stage} is {row.state}, its attempt {row.attempt!r}"
             assert row.waiting >= pure.waiting_of(self.stages, states, stage), f"{stage}: waiting is too low"
             if self.cause is not None:
                 assert row.state != NONE, f"{stage}: a cancel left it open"
-            elif not row.ran and not row.marked:
+            assert not row.owed or row.attempt or row.unresolved, f"{stage}: ended, and an epoch is owed"
+            assert not row.unresolved or row.owed, f"{stage}: unresolved, and nothing is owed"
+            if self.cause is None and not row.ran and not row.marked:
                 assert row.state == standing(self.stages, states, choices, stage), f"{stage}: stands wrong"
         if is_open:
             assert any(row.attempt for row in self.rows), "nothing is left that could end: the run is stuck"
@@ -304,15 +343,32 @@ class World:
         return now
 
     def _cleared(self, stage: str) -> World:
-        return (
-            self._ask(stage, StopAs.CLEARED) if self[stage].attempt == "running" else self._start_over(stage)
-        )
+        return self._ask(stage, StopAs.CLEARED) if self._must_wait(stage) else self._start_over(stage)
 
     def _start_over(self, stage: str) -> World:
-        return self._set(stage, **vars(Row(waiting=self[stage].waiting, zombie=self[stage].zombie)))
+        return self._set(stage, **Row(waiting=self[stage].waiting, zombie=self[stage].zombie)._asdict())
+
+    def _must_wait(self, stage: str) -> bool:
+        """Whether an end that a verb wants is kept: for what runs, or has to apply what it owes first."""
+        row = self[stage]
+        return row.attempt == "running" or (row.attempt == "queued" and row.owed)
 
     def _ask(self, stage: str, stop_as: StopAs) -> World:
-        return self._set(stage, stop_as=stop_as, asked=stop_as)
+        row = self[stage]
+        if row.abandoning:
+            return self
+        now = self._set(stage, stop_as=stop_as, asked=stop_as)
+        return now if row.attempt == "running" else now._set(stage, only="apply")
+
+    def _queue(self, stage: str) -> World:
+        return self._set(stage, state=QUEUED, attempt="queued")
+
+    def _is_bound(self, row: Row) -> bool:
+        """Whether verbs but retry and abandon are refused: it ended and owes, or gives up."""
+        return row.abandoning or (row.owed and not row.attempt)
+
+    def _to_abandon(self) -> Iterator[str]:
+        return (stage for stage, row in self._named() if row.unresolved and row.attempt != "running")
 
     def _choices(self, stage: str) -> list[Any]:
         """What a success of the stage may have stored."""
@@ -331,7 +387,7 @@ class World:
 
     def _set(self, stage: str, **values: Any) -> World:
         index = list(self.stages.stages).index(stage)
-        old, row = self.rows[index], replace(self.rows[index], **values)
+        old, row = self.rows[index], self.rows[index]._replace(**values)
         legal = old.state == row.state or may_follow(old.state, row.state)
         assert legal, f"{stage}: {row.state} may not follow {old.state}"
         return replace(self, rows=(*self.rows[:index], row, *self.rows[index + 1 :]))
