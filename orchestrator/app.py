@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.signals import Signals
     from orchestrator.sdk.registry import Registry
     from orchestrator.store.database import Database
+    from orchestrator.worker.heartbeat import Heartbeat
     from orchestrator.worker.inline import InlineWorker
 
 
@@ -46,6 +47,13 @@ class App:
             signals,
             os.environ,
         )
+
+    def heartbeat(self, worker: int) -> Heartbeat:
+        """The sign of life of a command: on other hosts nothing else tells that it lives."""
+        from orchestrator.worker.heartbeat import Heartbeat
+
+        interval = self.settings.worker.heartbeat_interval.total_seconds()
+        return Heartbeat(self.database, worker, interval=interval)
 
     def close(self) -> None:
         """Let go of the store."""

@@ -90,7 +90,8 @@ def _execute(args: argparse.Namespace, app: App, signals: Signals) -> int:
     display.note(f"{definition.dag.id}{place}: run {run.number} ({run.run_id}){_goes_on(args)}")
     try:
         tree = app.client.tree_of(definition, run)
-        report = app.inline_worker(worker, signals).run_to_end(run.number, display, tree)
+        with app.heartbeat(worker):
+            report = app.inline_worker(worker, signals).run_to_end(run.number, display, tree)
     finally:
         display.close()
     app.client.leave(worker)

@@ -75,13 +75,16 @@ def register_worker(
     return int(row.scalar_one())
 
 
-def beat(connection: Connection, worker: int, executing: Collection[int], now: datetime) -> Beat:
-    """A worker says that it lives, and which attempts it executes (`executing`, by id)."""
+def beat(connection: Connection, worker: int, executing: Collection[int] | None, now: datetime) -> Beat:
+    """A worker says that it lives, and which attempts it executes (`executing`, by id; None: all its own)."""
     row = connection.execute(
         select(workers.c.unseen, workers.c.ended_at, workers.c.draining).where(workers.c.id == worker)
     ).one()
-    mine = select(attempts.c.id).where(attempts.c.worker == worker, attempts.c.state == AttemptState.RUNNING)
-    unseen = sorted(set(connection.execute(mine).scalars()) - set(executing))
+    unseen: list[int] = []
+    if executing is not None:
+        mine = (attempts.c.worker == worker) & (attempts.c.state == AttemptState.RUNNING)
+        found = connection.execute(select(attempts.c.id).where(mine)).scalars()
+        unseen = sorted(set(found) - set(executing))
     done = connection.execute(
         update(workers)
         .where(workers.c.id == worker, workers.c.ended_at.is_(None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection
+from typing import Self
 
 from orchestrator.errors import FustgoError
 from orchestrator.store import rescue, workers
@@ -19,8 +20,9 @@ class Heartbeat:
     """Beats for a worker's row every `interval` seconds from a thread of its own, from `start` to `stop`.
 
     `executing` gives the ids of the attempts that are executed now, of claims that are being handed over too;
-    what was not named in two beats running is given back. `heard` gets each answer in that thread,
-    and may set `worker` to a new row where the old one has ended.
+    what was not named in two beats running is given back. None: all that is claimed is executed at once, as a
+    command does. `heard` gets each answer in that thread, and may set `worker` to a new row where the old one
+    has ended. As a context, it beats inside the block.
     """
 
     def __init__(
@@ -29,7 +31,7 @@ class Heartbeat:
         worker: int,
         *,
         interval: float,
-        executing: Callable[[], Collection[int]],
+        executing: Callable[[], Collection[int]] | None = None,
         heard: Callable[[Beat], None] = lambda _: None,
     ) -> None:
         self.worker = worker
@@ -47,9 +49,16 @@ class Heartbeat:
         self._stopping.set()
         self._thread.join()
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def beat(self) -> Beat:
         """One beat, in the caller's thread; raises StoreError where it could not be written."""
-        executing = frozenset(self._executing())
+        executing = None if self._executing is None else frozenset(self._executing())
         answer = self._database.run_transaction(
             lambda connection: workers.beat(connection, self.worker, executing, self._database.clock.now())
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -254,3 +255,24 @@ def test_a_claim_whose_answer_was_lost_is_given_back_after_two_beats(
     assert (str(stage.state), stage.tries, stage.losses) == ("queued", 0, 0)
     worker.beat()
     assert outcomes(database) == ["drained", None]
+
+
+def test_a_process_beats_while_it_lives_whatever_it_does(database: Database, command: Command) -> None:
+    heard = threading.Semaphore(0)
+    beating = Heartbeat(database, command.worker, interval=0.01, heard=lambda _: heard.release())
+    with beating:
+        assert all(heard.acquire(timeout=30) for _ in range(3))
+    with database.read() as connection:
+        assert workers.get(connection, command.worker).beat >= 3
+
+
+def test_a_beat_that_cannot_be_written_is_tried_again(database: Database, command: Command) -> None:
+    heard = threading.Semaphore(0)
+    beating = Heartbeat(database, command.worker, interval=0.01, heard=lambda _: heard.release())
+    with database.transaction() as connection:
+        connection.execute(text("ALTER TABLE workers RENAME TO away"))
+    with beating:
+        assert not heard.acquire(timeout=0.1)
+        with database.transaction() as connection:
+            connection.execute(text("ALTER TABLE away RENAME TO workers"))
+        assert heard.acquire(timeout=30)

@@ -55,6 +55,14 @@ def test_what_was_not_executed_in_two_beats_running_is_given_back(
     assert beat(database, command.worker) == Beat(given_back=(attempt,))
 
 
+def test_a_command_executes_all_that_it_claims(database: Database, command: Command) -> None:
+    command.start(graph({"a": ""}))
+    command.must_claim("a")
+    with database.transaction() as connection:
+        beats = [workers.beat(connection, command.worker, None, START) for _ in range(3)]
+    assert beats == [Beat()] * 3
+
+
 def test_what_another_worker_runs_is_not_given_back(database: Database, command: Command) -> None:
     command.start(graph({"a": ""}))
     command.must_claim("a")
