@@ -186,8 +186,8 @@ def _definition(args: argparse.Namespace, app: App) -> Definition:
         return open_file(args, app.registry).definition()
     if args.dag:
         raise UsageError("--dag chooses among the DAGs of a file; here the DAG is named already")
-    project = args.project or app.settings.bundle.project
-    return app.client.loaded_definition(str(args.file), project.resolve())
+    project = args.project.resolve() if args.project is not None else None
+    return app.client.loaded_definition(str(args.file), project)
 
 
 @contextmanager

@@ -43,11 +43,15 @@ class Definition:
 class HeldVerbs(Surface):
     """Creating a run in this process, and going on with one that another process left."""
 
-    def loaded_definition(self, dag_id: str, project: Path) -> Definition:
-        """A loaded DAG in its present version; raises UsageError where none has this id."""
+    def loaded_definition(self, dag_id: str, project: Path | None = None) -> Definition:
+        """A loaded DAG in its present version; its data lies in its bundle's `project` unless one is given.
+
+        Raises UsageError where none has this id, StoreError where its code is not on this host.
+        """
         with self.database.read() as connection:
             view = dag_views.find_dag(connection, dag_id)
         dag, version = view.dag, view.version
+        project = project or Path(dag.project)
         return Definition(
             dag=Dag.from_document(version.document),
             stages=StageGraph.from_json(version.stages),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.client.surface import Surface
-from orchestrator.store import dag_views, dags, runs, tables, views
+from orchestrator.store import dag_views, dags, loading, runs, tables, views
 from orchestrator.store.artifacts import run_folder
 from orchestrator.store.tables.services import LoadError
 
@@ -47,7 +47,7 @@ class Views(Surface):
     def load_errors(self) -> list[LoadError]:
         """The DAG files that the services could not load."""
         with self.database.read() as connection:
-            return dag_views.load_errors(connection)
+            return loading.load_errors(connection)
 
     def why(self, text: str, node: str | None = None) -> list[Reason]:
         """What keeps a run, or the stage of one node, in words with the remedy; empty where nothing waits.

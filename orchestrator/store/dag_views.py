@@ -10,7 +10,6 @@ from orchestrator.errors import UsageError, nearest
 from orchestrator.store.dags import BUNDLE
 from orchestrator.store.tables import Dag, DagVersion, Run, table_of
 from orchestrator.store.tables.entity import value
-from orchestrator.store.tables.services import LoadError
 
 dags, versions, runs = table_of(Dag), table_of(DagVersion), table_of(Run)
 
@@ -52,12 +51,6 @@ def find_dag(connection: Connection, dag_id: str) -> DagView:
     dag = value(Dag, row)
     version = connection.execute(select(versions).where(versions.c.id == row.version)).one()
     return DagView(dag, value(DagVersion, version), _newest_runs(connection, [dag.id]).get(dag.id))
-
-
-def load_errors(connection: Connection) -> list[LoadError]:
-    """The files of bundles that could not be loaded, by name."""
-    errors = table_of(LoadError)
-    return [value(LoadError, row) for row in connection.execute(select(errors).order_by(errors.c.file))]
 
 
 def _newest_runs(connection: Connection, of: list[int]) -> dict[int, Run]:

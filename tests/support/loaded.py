@@ -1,28 +1,21 @@
-"""DAGs in a home's store as the services load them: a frozen tree, a version, the space of bundles."""
+"""DAGs in a home's store as the services load them, and what the services do to their runs."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from hashlib import sha256
 from pathlib import Path
 
-from sqlalchemy import update
-
+from orchestrator import settings
 from orchestrator.clock import SystemClock
-from orchestrator.dag.discovery import load_file
-from orchestrator.dag.graph import compile_stages
-from orchestrator.dag.model import Dag
-from orchestrator.dag.stages import StageGraph
-from orchestrator.dag.validation import check
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome, RunState
-from orchestrator.sdk.registry import Registry
-from orchestrator.store import dags, lifecycle, processes, runs, steps, workers
+from orchestrator.scheduler import loader
+from orchestrator.store import lifecycle, processes, runs, steps, workers
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.logs import log_path
 from orchestrator.store.queue import Claimed
-from orchestrator.store.tables import table_of
 from orchestrator.store.transitions import move_run
 
 
@@ -31,37 +24,19 @@ def open_home(home: Path) -> Database:
     return open_database(f"sqlite:///{home / 'fustgo.db'}", clock=SystemClock(), create=True)
 
 
-def load(home: Path, folder: Path, name: str) -> None:
-    """Load the DAGs of a file of a project folder into the home's store."""
-    bundle_version = sha256((folder / name).read_bytes()).hexdigest()
-    tree = home / "artifacts" / "bundles" / bundle_version
-    tree.mkdir(parents=True, exist_ok=True)
-    shutil.copy(folder / name, tree / name)
-    registry = Registry()
-    database = open_home(home)
+def load(home: Path, folder: Path, *names: str) -> None:
+    """Load files of a project folder into the home's store, as a scheduler does when it starts."""
+    (folder / "dags").mkdir(exist_ok=True)
+    for name in names:
+        shutil.copy(folder / name, folder / "dags" / name)
+    found = settings.load(None, {"bundle.path": str(folder)}, {"FUSTGO_HOME": str(home)})
+    database, (stop, other) = open_home(home), os.pipe()
     try:
-        for found in load_file(tree / name, registry=registry, tree=tree):
-            operators = check(found.dag, found.marks, registry).or_raise().operators
-            stages = compile_stages(found.dag, registry, operators)
-            _store(database, found.dag, stages, name, bundle_version)
+        loader.load(database, found, stop)
     finally:
         database.close()
-
-
-def _store(database: Database, dag: Dag, stages: StageGraph, name: str, bundle_version: str) -> None:
-    now = database.clock.now()
-    with database.transaction() as connection:
-        row = dags.ensure_dag(connection, space=dags.BUNDLE, dag_id=dag.id, file=name, now=now)
-        dags.ensure_version(
-            connection,
-            row,
-            hash=dag.hash(),
-            document=dag.to_document(),
-            stages=stages.to_json(),
-            now=now,
-        )
-        table = table_of(type(row))
-        connection.execute(update(table).where(table.c.id == row.id).values(bundle_version=bundle_version))
+        os.close(stop)
+        os.close(other)
 
 
 class Services:
