@@ -296,6 +296,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_stage_runs_run", "stage_runs", ["run"], unique=False)
     op.create_index(
+        "ix_stage_runs_queued",
+        "stage_runs",
+        ["run", "pool", sa.text("weight DESC"), "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'queued'"),
+        postgresql_where=sa.text("state = 'queued'"),
+    )
+    op.create_index(
         "ix_stage_runs_open",
         "stage_runs",
         ["run"],
@@ -352,6 +360,14 @@ def upgrade() -> None:
         unique=True,
         sqlite_where=sa.text("state != 'done'"),
         postgresql_where=sa.text("state != 'done'"),
+    )
+    op.create_index(
+        "ix_attempts_owing",
+        "attempts",
+        ["stage_run"],
+        unique=False,
+        sqlite_where=sa.text("state = 'queued' AND \"only\" IS NOT NULL"),
+        postgresql_where=sa.text("state = 'queued' AND \"only\" IS NOT NULL"),
     )
     op.create_index(
         "ix_attempts_queued",

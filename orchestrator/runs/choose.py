@@ -1,4 +1,4 @@
-"""Which queued attempt is claimed next (rules 9.2-9.4). Pure; slots belong to running attempts."""
+"""Which queued attempts are claimed next (rules 9.2-9.4). Pure; slots belong to running attempts."""
 
 from __future__ import annotations
 
@@ -15,22 +15,35 @@ class Candidate(Protocol):
     @property
     def pool_slots(self) -> int: ...
 
+    @property
+    def dag(self) -> int: ...
+
 
 C = TypeVar("C", bound=Candidate)
 
 
-def choose(candidates: Iterable[C], slots: Mapping[str, int], used: Mapping[str, int]) -> C | None:
-    """The first candidate that fits its pool, in the order given.
+def choose(candidates: Iterable[C], free: Mapping[str, int], room: Mapping[int, int], limit: int) -> list[C]:
+    """The first candidates that fit, in the order given, at most `limit`.
 
-    One that does not fit closes its pool for this claim: nothing overtakes it there, so that a stage waits
-    only for its own pool. `used` are the slots of running attempts; a pool without a size has no limit.
+    `free` are the slots that running attempts leave in each pool, `room` how many attempts of each DAG may
+    still start; what is chosen takes its share. One that does not fit its pool closes that pool for this
+    claim: nothing overtakes it there, so that a stage waits only for its own pool. One of a DAG without room
+    is passed over, and closes nothing. A pool or DAG that is not in the mapping has no limit.
     """
-    closed: set[str] = set()
+    slots, rooms, closed = dict(free), dict(room), set[str]()
+    chosen: list[C] = []
     for candidate in candidates:
-        pool = candidate.pool
-        if pool in closed:
+        if len(chosen) >= limit:
+            break
+        pool, dag = candidate.pool, candidate.dag
+        if pool in closed or rooms.get(dag, 1) < 1:
             continue
-        if pool not in slots or used.get(pool, 0) + candidate.pool_slots <= slots[pool]:
-            return candidate
-        closed.add(pool)
-    return None
+        if slots.get(pool, candidate.pool_slots) < candidate.pool_slots:
+            closed.add(pool)
+            continue
+        chosen.append(candidate)
+        if pool in slots:
+            slots[pool] -= candidate.pool_slots
+        if dag in rooms:
+            rooms[dag] -= 1
+    return chosen

@@ -21,7 +21,7 @@ class Situation:
     `owed`: its last decided epoch is not applied. `open_run`: the run has not ended and is not being
     cancelled, so that something new may start in it. `retry` is False for a failure that another try
     cannot mend, `give_up` True where what is owed can never be applied (rule 4.3). `tries` and `losses`
-    count those before this attempt.
+    count those before this attempt, `attempt` is its id.
     """
 
     outcome: Outcome
@@ -34,6 +34,7 @@ class Situation:
     give_up: bool = False
     tries: int = 0
     losses: int = 0
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def fate(situation: Situation) -> Fate:
 def _after_failure(situation: Situation) -> Fate:
     tries = situation.tries + 1
     if situation.retry and situation.open_run and retry.tries_left(situation.stage, tries):
-        wait = retry.delay(situation.stage, tries)
+        wait = retry.delay(situation.stage, tries, situation.attempt)
         return Again(wait, tries=tries, losses=situation.losses)
     return _stopped(situation, StopAs.FAILED)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,9 +14,10 @@ from orchestrator.runs.order import Only
 from orchestrator.runs.states import AttemptState, Outcome, StopAs
 from orchestrator.store import hints
 from orchestrator.store.dialects import has_row_locks, upsert
+from orchestrator.store.sets import within
 from orchestrator.store.tables import Attempt, Progress, Run, StageRun, table_of
 from orchestrator.store.tables.entity import value
-from orchestrator.store.transitions import move_attempt
+from orchestrator.store.transitions import Moves, move_attempt
 
 attempts, progress = table_of(Attempt), table_of(Progress)
 stage_runs, runs = table_of(StageRun), table_of(Run)
@@ -52,12 +53,20 @@ def lock_runs(connection: Connection, ids: Collection[int]) -> None:
     Claims of the runs' other stages go on meanwhile, verbs wait. What is read before is not to be trusted.
     """
     if has_row_locks(connection):
-        found = select(stage_runs.c.run).join_from(
-            attempts, stage_runs, attempts.c.stage_run == stage_runs.c.id
-        )
-        of_attempts = runs.c.number.in_(found.where(attempts.c.id.in_(ids)))
-        locked = select(runs.c.number).where(of_attempts).order_by(runs.c.number)
-        connection.execute(locked.with_for_update(key_share=True))
+        connection.execute(_LOCK_RUNS, {"ids": ids})
+
+
+_OF_ATTEMPTS = (
+    select(stage_runs.c.run)
+    .join_from(attempts, stage_runs, attempts.c.stage_run == stage_runs.c.id)
+    .where(within(attempts.c.id, "ids"))
+)
+_LOCK_RUNS = (
+    select(runs.c.number)
+    .where(runs.c.number.in_(_OF_ATTEMPTS))
+    .order_by(runs.c.number)
+    .with_for_update(key_share=True)
+)
 
 
 def hold(connection: Connection, attempt: int) -> Held:
@@ -142,6 +151,16 @@ def withdraw(connection: Connection, run: int, stage_run: int, now: datetime) ->
     query = select(attempts).where(attempts.c.stage_run == stage_run, attempts.c.state == AttemptState.QUEUED)
     for row in connection.execute(query).all():
         end(connection, value(Attempt, row), run, Outcome.CANCELLED, now=now)
+
+
+def withdraw_all(connection: Connection, run: int, stages: Iterable[int], moves: Moves) -> None:
+    """End the queued attempts of stage runs of a run, as one of these moves."""
+    query = select(attempts.c.id, attempts.c.stage_run).where(
+        within(attempts.c.stage_run, "stages"), attempts.c.state == AttemptState.QUEUED
+    )
+    values = {"outcome": Outcome.CANCELLED, "error": None, "ended_at": moves.now}
+    for row in connection.execute(query, {"stages": stages}):
+        moves.attempt(run, row.stage_run, row.id, AttemptState.QUEUED, AttemptState.DONE, **values)
 
 
 def asked(connection: Connection, attempt: int) -> Asked:

@@ -93,12 +93,17 @@ def graph_of(connection: Connection, version: int) -> StageGraph:
         .join_from(versions, dags, versions.c.dag == dags.c.id)
         .where(versions.c.id == version)
     ).one()
-    graph = _graphs.get((uid, content))
+    return graph_known(connection, version, (uid, content))
+
+
+def graph_known(connection: Connection, version: int, content: tuple[str, str]) -> StageGraph:
+    """The stage graph of a version of which the DAG's uid and the hash were read already."""
+    graph = _graphs.get(content)
     if graph is None:
         graph = StageGraph.from_json(get_version(connection, version).stages)
         while len(_graphs) >= _GRAPHS_KEPT:
             del _graphs[next(iter(_graphs))]
-        _graphs[uid, content] = graph
+        _graphs[content] = graph
     return graph
 
 

@@ -19,11 +19,13 @@ from orchestrator.runs.checkpoint import Checkpoint, Decision, Json
 from orchestrator.runs.ending import End
 from orchestrator.runs.states import RUN_ENDS, STAGE_ENDS, RunState, StageState
 from orchestrator.store import attempts, epochs, runs, stage_runs
+from orchestrator.store.advancing import Advancing
 from orchestrator.store.dags import graph_of, lock_dag
 from orchestrator.store.identity import RUN_ID, uuid7
 from orchestrator.store.stage_runs import Outline
+from orchestrator.store.surroundings import stored_choices
 from orchestrator.store.tables import Dag, DagVersion, Run, StageRun
-from orchestrator.store.transitions import move_run, move_stage, tell
+from orchestrator.store.transitions import Moves, move_run, tell
 
 
 def create_run(
@@ -86,46 +88,9 @@ def create_run(
 
 def advance(connection: Connection, run: Run, candidates: Iterable[str], now: datetime) -> None:
     """Judge these stages and write what follows (rule 8.4). Nothing follows in a run that does not run."""
-    if run.state == RunState.RUNNING:
-        graph = graph_of(connection, run.version)
-        rows = stage_runs.outline(connection, run.number)
-        cause = run.cancel_cause
-        steps = pure.advance(graph, stage_runs.states(rows), candidates, cancel_cause=cause)
-        states = write(connection, run, rows, steps, now)
-        _end_run(connection, run, graph, states, now)
-
-
-def _end_run(connection: Connection, run: Run, graph: StageGraph, states: pure.States, now: datetime) -> None:
-    """End a run of which no stage is open, or read the result of an ended one again."""
-    if all(state in STAGE_ENDS for state in states.values()):
-        result = pure.result(graph, states, run.cancel_cause)
-        if result != run.state:
-            move_run(connection, run.number, run.state, result, now=now, ended_at=now)
-
-
-def write(
-    connection: Connection, run: Run, rows: Mapping[str, Outline], steps: Iterable[pure.Step], now: datetime
-) -> dict[str, StageState]:
-    """Write the steps that `runs.advance` decided for a run, in their order; the states that are left."""
-    graph = graph_of(connection, run.version)
-    states = stage_runs.states(rows)
-    for step in steps:
-        row, old = rows[step.stage], states[step.stage]
-        match step:
-            case pure.QueueStage():
-                states[step.stage] = StageState.QUEUED
-                move_stage(connection, run.number, row.id, old, StageState.QUEUED, now=now)
-                attempts.enqueue(connection, row.id, due=now, now=now)
-            case pure.EndStage():
-                states[step.stage] = step.state
-                move_stage(connection, run.number, row.id, old, step.state, now=now, ended_at=now)
-                stage_runs.lower_waiting(connection, run.number, graph[step.stage].down)
-            case pure.ResetStage():
-                states[step.stage] = StageState.NONE
-                attempts.withdraw(connection, run.number, row.id, now)
-                gone = {"ended_at": None, "error": None, "result": None}
-                move_stage(connection, run.number, row.id, old, StageState.NONE, now=now, **gone)
-    return states
+    advancing = Advancing(connection, now)
+    advancing.of(run.number, run.state, run.cancel_cause, graph_of(connection, run.version)).judge(candidates)
+    advancing.follow()
 
 
 def opened(connection: Connection, attempt: int) -> Checkpoint:
@@ -172,23 +137,12 @@ def end_stage(
     now: datetime,
 ) -> None:
     """End a stage whose attempt has ended, tell its children, and advance the run."""
-    ended_well = end.state in (StageState.SUCCESS, StageState.SKIPPED)
-    values = {
-        "error": None if ended_well else error or stage_run.error,
-        "result": result if end.state == StageState.SUCCESS else None,
-        "unresolved": end.unresolved,
-        "stop_as": None,
-        "ended_at": now,
-    }
-    move_stage(connection, run.number, stage_run.id, stage_run.state, end.state, now=now, **values)
+    advancing = Advancing(connection, now)
     graph = graph_of(connection, run.version)
-    if stage_run.stage in graph.stages:
-        below = graph[stage_run.stage].down
-        stage_runs.lower_waiting(connection, run.number, below)
-        waiting = stage_runs.waiting(connection, run.number, below)
-        advance(connection, run, pure.candidates_after(graph, stage_run.stage, end.state, waiting), now)
-    else:  # a version without it: nothing waits for it any more, but the run may have waited for its end
-        advance(connection, run, (), now)
+    following = advancing.of(run.number, run.state, run.cancel_cause, graph)
+    values = {"error": error or stage_run.error, "result": result}
+    advancing.end_stage(following, stage_run.id, stage_run.stage, stage_run.state, end, **values)
+    advancing.follow()
 
 
 def settle(connection: Connection, run: Run, now: datetime) -> list[str]:
@@ -199,21 +153,62 @@ def settle(connection: Connection, run: Run, now: datetime) -> list[str]:
     """
     graph = graph_of(connection, run.version)
     rows = stage_runs.outline(connection, run.number)
-    wrong = stage_runs.recount(connection, graph, rows)
     states = stage_runs.states(rows)
-    if run.state in RUN_ENDS and any(state not in STAGE_ENDS for state in states.values()):
+    wrong = stage_runs.miscounted(graph, rows, states)
+    if run.state in RUN_ENDS and _is_open(states):
         run = _open_again(connection, run, now)
-    if run.state == RunState.QUEUED:
-        return wrong  # judged when it is promoted
-    ran = {stage for stage, row in rows.items() if row.started_at is not None}
-    steps = pure.rejudge(graph, states, ran, cancel_cause=run.cancel_cause)
-    states = write(connection, run, rows, steps, now)
-    if run.state in RUN_ENDS and any(state not in STAGE_ENDS for state in states.values()):
-        run = _open_again(connection, run, now)
-    _end_run(connection, run, graph, states, now)
-    if any(isinstance(step, pure.ResetStage) for step in steps):  # those below wait for it again
-        stage_runs.recount(connection, graph, stage_runs.outline(connection, run.number))
-    return wrong
+    if run.state != RunState.QUEUED:  # that one is judged when it is promoted
+        ran = {stage for stage, row in rows.items() if row.started_at is not None}
+        choices = stored_choices(connection, run.number, graph)
+        steps = pure.rejudge(graph, states, ran, choices=choices, cancel_cause=run.cancel_cause)
+        states = _write(connection, run, rows, steps, now)
+        if run.state in RUN_ENDS and _is_open(states):
+            run = _open_again(connection, run, now)
+        _end_run(connection, run, graph, states, now)
+    stage_runs.count_again(connection, rows, stage_runs.miscounted(graph, rows, states))
+    return [*wrong]
+
+
+def _is_open(states: pure.States) -> bool:
+    return any(state not in STAGE_ENDS for state in states.values())
+
+
+def _end_run(connection: Connection, run: Run, graph: StageGraph, states: pure.States, now: datetime) -> None:
+    """End a run of which no stage is open, or read the result of an ended one again."""
+    if not _is_open(states):
+        result = pure.result(graph, states, run.cancel_cause)
+        if result != run.state:
+            move_run(connection, run.number, run.state, result, now=now, ended_at=now)
+
+
+def _write(
+    connection: Connection, run: Run, rows: Mapping[str, Outline], steps: Iterable[pure.Step], now: datetime
+) -> dict[str, StageState]:
+    """Write the steps that `runs.advance` decided for a run; the states that are left.
+
+    What goes back to `none` goes first: a stage that is queued anew has then no attempt any more.
+    """
+    states, moves = stage_runs.states(rows), Moves(connection, now)
+    resets = [rows[step.stage] for step in steps if isinstance(step, pure.ResetStage)]
+    if resets:
+        attempts.withdraw_all(connection, run.number, [row.id for row in resets], moves)
+    gone: dict[str, Any] = {"ended_at": None, "error": None, "result": None}
+    for row in resets:
+        states[row.stage] = StageState.NONE
+        moves.stage(run.number, row.id, row.state, StageState.NONE, **gone)
+    moves.flush()
+    for step in steps:
+        row = rows[step.stage]
+        match step:
+            case pure.QueueStage():
+                moves.stage(run.number, row.id, states[step.stage], StageState.QUEUED)
+                moves.enqueue(row.id, due=now)
+                states[step.stage] = StageState.QUEUED
+            case pure.EndStage():
+                moves.stage(run.number, row.id, states[step.stage], step.state, ended_at=now)
+                states[step.stage] = step.state
+    moves.flush()
+    return states
 
 
 def _open_again(connection: Connection, run: Run, now: datetime) -> Run:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from orchestrator.dag.stages import Stage, StageGraph
 from orchestrator.runs.advance import waiting_of
 from orchestrator.runs.states import StageState
 from orchestrator.store import epochs
+from orchestrator.store.sets import within
 from orchestrator.store.tables import Run, StageRun, table_of
 from orchestrator.store.tables.entity import value
 from orchestrator.store.transitions import move_stage
 
 stage_runs = table_of(StageRun)
+_COUNT = update(stage_runs).where(within(stage_runs.c.id, "ids")).values(waiting=bindparam("number"))
 
 
 def get(connection: Connection, stage_run: int) -> StageRun:
@@ -99,36 +101,28 @@ def change(connection: Connection, stage_run: int, **values: Any) -> None:
     connection.execute(update(stage_runs).where(stage_runs.c.id == stage_run).values(**values))
 
 
-def lower_waiting(connection: Connection, run: int, stages: Collection[str]) -> None:
-    """One upstream of these stages has ended."""
-    if stages:
-        connection.execute(
-            update(stage_runs)
-            .where(stage_runs.c.run == run, stage_runs.c.stage.in_(stages), stage_runs.c.waiting > 0)
-            .values(waiting=stage_runs.c.waiting - 1)
-        )
-
-
-def waiting(connection: Connection, run: int, stages: Collection[str]) -> dict[str, int]:
-    """How many upstreams each of these stages still waits for."""
-    if not stages:
-        return {}
-    query = select(stage_runs.c.stage, stage_runs.c.waiting).where(
-        stage_runs.c.run == run, stage_runs.c.stage.in_(stages), stage_runs.c.state != StageState.REMOVED
-    )
-    return {row.stage: row.waiting for row in connection.execute(query)}
-
-
 def recount(connection: Connection, graph: StageGraph, rows: Mapping[str, Outline]) -> list[str]:
     """Set every `waiting` to what the states say; the stages in which it was wrong."""
-    wrong = []
-    known = states(rows)
-    for stage, row in rows.items():
-        counted = waiting_of(graph, known, stage)
-        if counted != row.waiting:
-            change(connection, row.id, waiting=counted)
-            wrong.append(stage)
-    return wrong
+    wrong = miscounted(graph, rows, states(rows))
+    count_again(connection, rows, wrong)
+    return [*wrong]
+
+
+def miscounted(
+    graph: StageGraph, rows: Mapping[str, Outline], known: Mapping[str, StageState]
+) -> dict[str, int]:
+    """What each stage waits for whose `waiting` says another number, by these states."""
+    counted = {stage: waiting_of(graph, known, stage) for stage in rows if stage in graph.stages}
+    return {stage: number for stage, number in counted.items() if number != rows[stage].waiting}
+
+
+def count_again(connection: Connection, rows: Mapping[str, Outline], numbers: Mapping[str, int]) -> None:
+    """Set `waiting` of these stages."""
+    by_number: dict[int, list[int]] = {}
+    for stage, number in numbers.items():
+        by_number.setdefault(number, []).append(rows[stage].id)
+    for number, ids in by_number.items():
+        connection.execute(_COUNT, {"ids": ids, "number": number})
 
 
 def results(connection: Connection, run: int) -> dict[str, Any]:
@@ -147,7 +141,7 @@ def start_over(connection: Connection, row: StageRun, now: datetime, base: int =
     """
     runs = table_of(Run)
     fresh: dict[str, Any] = {
-        "version": select(runs.c.version).where(runs.c.number == row.run).scalar_subquery(),
+        "version": connection.execute(select(runs.c.version).where(runs.c.number == row.run)).scalar_one(),
         "base": max(base, row.base, epochs.highest(connection, row.id)),
         "tries": 0,
         "losses": 0,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator.crash import crash_point
 from orchestrator.runs.checkpoint import Checkpoint, Decision
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import RUN_ENDS, StageState
-from orchestrator.store import attempts, finishing, lifecycle, queue
+from orchestrator.store import attempts, finishing, lifecycle, promotion, queue
 from orchestrator.store.attempts import Asked
 from orchestrator.store.database import Database
 from orchestrator.store.finishing import Finished
@@ -61,13 +61,27 @@ def progress(database: Database, attempt: int, figures: dict[str, Any]) -> Asked
 
 
 def finish(database: Database, reports: Mapping[int, Report]) -> dict[int, Finished | None]:
-    """End attempts, in one transaction (see `finishing.finish`); may pass `stage.success` and `run.ended`."""
+    """End attempts, in one transaction (see `finishing.finish`); may pass `stage.success` and `run.ended`.
+
+    Where a run of the services has ended, or an effect may have made one, what waits for it is promoted.
+    """
+    if not reports:
+        return {}
     finished = database.run_transaction(
         lambda connection: finishing.finish(connection, reports, database.clock.now())
     )
-    ended = [one for one in finished.values() if one is not None]
-    if any(one.stage == StageState.SUCCESS for one in ended):
+    done = [one for one in finished.values() if one is not None]
+    if any(one.stage == StageState.SUCCESS for one in done):
         crash_point("stage.success")
-    if any(one.run in RUN_ENDS for one in ended):
+    if any(one.run in RUN_ENDS for one in done):
         crash_point("run.ended")
+    _promote(database, done, anywhere=any(report.effects for report in reports.values()))
     return finished
+
+
+def _promote(database: Database, done: Iterable[Finished], *, anywhere: bool) -> None:
+    waiting = sorted({one.dag for one in done if one.run in RUN_ENDS and one.dag is not None})
+    if anywhere:
+        promotion.sweep(database)
+    for dag in waiting:
+        promotion.promote(database, dag)

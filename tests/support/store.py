@@ -124,18 +124,17 @@ class Command:
                 stages=stages.to_json(),
                 now=now,
             )
-            settings = {"held_by": self.worker, "state": RunState.RUNNING, "run_type": "manual", **values}
+            settings = {"held_by": self.worker, "state": RunState.RUNNING, "run_type": "manual"}
             return lifecycle.create_run(
                 connection,
                 dag=dag,
                 version=version,
-                logical_date=now,
                 interval=None,
                 params=params or {},
                 project="/project",
                 file="people.py",
                 now=now,
-                **settings,
+                **{**settings, "logical_date": now, **values},
             )
 
     def claim(self) -> queue.Claimed | None:

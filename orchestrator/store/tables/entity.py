@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from sqlalchemy import CheckConstraint, Index, Integer, MetaData, Row, Table, event
+from sqlalchemy import CheckConstraint, Index, Integer, MetaData, Row, Table, TextClause, event
 from sqlalchemy import column as sql_column
 from sqlalchemy.orm import registry
 from sqlmodel import SQLModel
@@ -43,7 +43,13 @@ def value(entity: type[E], row: Row[Any]) -> E:
     return entity(**row._mapping)
 
 
-def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+def part(entity: type[E], row: Row[Any], start: int) -> E:
+    """The columns of a row from `start` on as a value of this table, which was selected with others."""
+    columns = table_of(entity).columns.keys()
+    return entity(**dict(zip(columns, row[start : start + len(columns)], strict=True)))
+
+
+def partial_index(name: str, *columns: str | TextClause, where: str, unique: bool = False) -> Index:
     """An index over the rows where a condition holds (see `dialects.declare_partial_indexes`)."""
     return Index(name, *columns, unique=unique, info={"where": where})
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, Index, String, event
+from sqlalchemy import JSON, CheckConstraint, Index, String, event, text
 from sqlmodel import Field
 
 from orchestrator.runs.order import Only
@@ -111,6 +111,9 @@ class StageRun(Entity, table=True):
         one_of("state", StageState),
         one_of("stop_as", StopAs),
         Index("ix_stage_runs_run", "run"),
+        partial_index(
+            "ix_stage_runs_queued", "run", "pool", text("weight DESC"), "id", where="state = 'queued'"
+        ),
         partial_index("ix_stage_runs_open", "run", where="state IN ('none', 'queued', 'running')"),
         partial_index(
             "ix_stage_runs_run_stage", "run", "stage", "map_index", unique=True, where="state != 'removed'"
@@ -154,6 +157,7 @@ class Attempt(Entity, table=True):
         CheckConstraint("state != 'running' OR worker IS NOT NULL", name="running_has_worker"),
         Index("ix_attempts_stage_run", "stage_run"),
         partial_index("ix_attempts_open", "stage_run", unique=True, where="state != 'done'"),
+        partial_index("ix_attempts_owing", "stage_run", where="state = 'queued' AND \"only\" IS NOT NULL"),
         partial_index("ix_attempts_queued", "due_at", where="state = 'queued'"),
         partial_index("ix_attempts_running", "worker", where="state = 'running'"),
         {"sqlite_autoincrement": True},

@@ -70,14 +70,14 @@ def test_migrating_from_nothing_leads_to_what_a_fresh_store_has(database: Databa
 
 def test_alembic_finds_nothing_to_change_in_a_fresh_store(database: Database) -> None:
     with database.read() as connection:
-        options = {"compare_type": True, "include_name": is_declared}
+        options = {"compare_type": True, "include_object": is_compared}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, tables.metadata()) == []
 
 
-def is_declared(name: str | None, *_place: object) -> bool:
-    """All but what PostgreSQL alone has."""
-    return name not in ("xact", "ix_events_xact")
+def is_compared(_item: object, name: str | None, *_kind: object) -> bool:
+    """All but what PostgreSQL alone has, and the index by an expression, which Alembic cannot compare."""
+    return name not in ("xact", "ix_events_xact", "ix_stage_runs_queued")
 
 
 def test_a_migration_that_fails_leaves_the_store_as_it_was(bare: Connection) -> None:

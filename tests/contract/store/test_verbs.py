@@ -40,7 +40,7 @@ def test_a_resume_leaves_what_ran_and_judges_the_rules_of_all_others_anew(
     resume(database, run, command)
     with database.transaction() as connection:
         assert checks.check_runs(connection, START) == []
-    assert command.run_to_end() == ["a", "bad", "fine"]
+    assert command.run_to_end() == ["a", "fine", "bad"]
     assert command.states(run.number) == dict.fromkeys(ends, "success")
 
 
@@ -65,7 +65,7 @@ def test_a_failed_stage_that_follows_another_waits_for_it_and_goes_on_from_its_l
         if done[-1] == "tidy":
             assert steps.opened(database, claimed.attempt).highest == 1
         command.finish(claimed.attempt)
-    assert done == ["a", "begin", "b", "tidy"]
+    assert done == ["a", "b", "tidy", "begin"]
     assert command.states(run.number)["fix"] == "skipped"
     assert command.run(run.number).state == RunState.SUCCESS
 
@@ -129,7 +129,7 @@ def test_a_command_that_was_killed_while_it_paused_is_resumed_too(
     with database.transaction() as connection:
         pausing.pause_run(connection, run, now=START)
     resume(database, run, command)
-    assert command.run_to_end() == ["b", "a"]
+    assert command.run_to_end() == ["a", "b"]
 
 
 def test_a_run_that_is_being_executed_is_not_resumed_or_cleared_under_its_process(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.dag.stages import Stage
@@ -48,13 +48,29 @@ def test_states_of_different_things_are_not_compared() -> None:
         may_follow(RunState.QUEUED, StageState.RUNNING)
 
 
+TRIES = (1, 2, 3, 4, 99)
+
+
 def test_waits_are_constant_or_double_up_to_a_cap() -> None:
     constant = Stage("a", ("a",), retry_delay=5)
-    assert [delay(constant, failures) for failures in (1, 2, 9)] == [5, 5, 5]
+    assert [delay(constant, failures, 7) for failures in (1, 2, 9)] == [5, 5, 5]
     doubling = Stage("a", ("a",), retry_delay=5, retry_exponential_backoff=True, max_retry_delay=30)
-    assert [delay(doubling, failures) for failures in (1, 2, 3, 4, 10_000)] == [5, 10, 20, 30, 30]
+    longest = [
+        max(delay(doubling, failures, attempt) for attempt in range(999)) for failures in (1, 2, 3, 4, 99)
+    ]
+    assert longest == pytest.approx([5, 10, 20, 30, 30], rel=0.01)
     uncapped = Stage("a", ("a",), retry_delay=5, retry_exponential_backoff=True)
-    assert delay(uncapped, 10_000) == LONGEST_DELAY
+    assert (
+        LONGEST_DELAY * 0.9 < max(delay(uncapped, 10_000, attempt) for attempt in range(99)) < LONGEST_DELAY
+    )
+
+
+def test_what_fails_together_is_not_tried_again_together_and_each_always_after_the_same_time() -> None:
+    stage = Stage("a", ("a",), retry_delay=100, retry_exponential_backoff=True)
+    waits = [delay(stage, 1, attempt) for attempt in range(1000)]
+    assert waits == [delay(stage, 1, attempt) for attempt in range(1000)]
+    tenths = [sum(10 * part <= wait < 10 * (part + 1) for wait in waits) for part in range(10)]
+    assert all(70 < found < 130 for found in tenths), tenths
 
 
 def test_retries_are_tries_after_the_first_and_losses_have_a_limit_of_three() -> None:
@@ -68,25 +84,46 @@ class Queued:
     number: int
     pool: str
     pool_slots: int
+    dag: int
 
 
+@settings(max_examples=300)
 @given(
-    st.lists(st.tuples(st.sampled_from("pq"), st.integers(1, 3)), max_size=6),
-    st.dictionaries(st.sampled_from("pq"), st.integers(0, 4)),
-    st.dictionaries(st.sampled_from("pq"), st.integers(0, 4)),
+    st.lists(st.tuples(st.sampled_from("pq"), st.integers(1, 3), st.integers(1, 2)), max_size=7),
+    st.dictionaries(st.sampled_from("pq"), st.integers(0, 6)),
+    st.dictionaries(st.integers(1, 2), st.integers(0, 3)),
+    st.integers(1, 5),
 )
-def test_the_choice_is_the_first_that_fits_and_overtakes_nobody_in_its_pool(
-    asked: list[tuple[str, int]], slots: dict[str, int], used: dict[str, int]
+def test_a_choice_is_the_one_that_trying_all_finds(
+    asked: list[tuple[str, int, int]], free: dict[str, int], room: dict[int, int], limit: int
 ) -> None:
-    candidates = [Queued(number, pool, size) for number, (pool, size) in enumerate(asked)]
+    """Of all sets of candidates, the one that fits and in which each is as early as can be: who is not in it
+    had no room in its DAG, or no place in its pool, or somebody of its pool before it had none.
+    """
+    candidates = [Queued(number, *rest) for number, rest in enumerate(asked)]
 
-    def fits(candidate: Queued) -> bool:
-        free = slots.get(candidate.pool, 10**9) - used.get(candidate.pool, 0)
-        return candidate.pool_slots <= free
+    def why_not(chosen: list[Queued], candidate: Queued) -> str | None:
+        before = [one for one in chosen if one.number < candidate.number]
+        if len(before) == limit:
+            return "full"
+        if sum(one.dag == candidate.dag for one in before) >= room.get(candidate.dag, 99):
+            return "dag"
+        taken = sum(one.pool_slots for one in before if one.pool == candidate.pool)
+        if taken + candidate.pool_slots > free.get(candidate.pool, 99):
+            return "pool"
+        earlier = [one for one in candidates[: candidate.number] if one.pool == candidate.pool]
+        closed = any(why_not(chosen, one) == "pool" for one in earlier if one not in chosen)
+        return "closed" if closed else None
 
-    firsts = {pool: next((c for c in candidates if c.pool == pool), None) for pool in "pq"}
-    allowed = [first for first in firsts.values() if first is not None and fits(first)]
-    assert choose(candidates, slots, used) == min(allowed, key=lambda c: c.number, default=None)
+    subsets = (
+        [one for one in candidates if picked >> one.number & 1] for picked in range(2 ** len(candidates))
+    )
+    right = [
+        chosen
+        for chosen in subsets
+        if all((why_not(chosen, one) is None) == (one in chosen) for one in candidates)
+    ]
+    assert [choose(candidates, free, room, limit)] == right
 
 
 def document(*nodes: dict[str, object]) -> dict[str, object]:
