@@ -28,6 +28,11 @@ def attach(sink: Sink | None) -> None:
     _sink = sink
 
 
+def is_on() -> bool:
+    """Whether measurements go anywhere: who would have to look something up for one asks first."""
+    return _sink is not None
+
+
 def attempt_finished(outcome: str, seconds: float, *, dag: str) -> None:
     """An attempt ended `seconds` after its claim."""
     if _sink is not None:
@@ -43,7 +48,7 @@ def queue_delay(seconds: float) -> None:
 
 
 def pickup_delay(seconds: float) -> None:
-    """A runner began with an attempt `seconds` after its claim."""
+    """A runner was given its order `seconds` after the claim."""
     if _sink is not None:
         _sink.measure(names.PICKUP_DELAY, max(seconds, 0.0))
 
@@ -67,8 +72,8 @@ def runner_started() -> None:
         _sink.measure(names.RUNNERS_STARTED, 1)
 
 
-def rescued(dead: Literal["worker", "command", "runner"]) -> None:
-    """The work of a dead process was taken up."""
+def rescued(dead: str) -> None:
+    """A dead process was found, and its work given to others; `dead` is its kind: worker, command, ..."""
     if _sink is not None:
         _sink.measure(names.RESCUES, 1, {names.DEAD: dead})
 
@@ -80,7 +85,7 @@ def run_ended(state: str, *, dag: str) -> None:
 
 
 def rows(count: int, direction: Literal["read", "written", "rejected"], *, dag: str) -> None:
-    """Rows moved through the ends of a stage."""
+    """A stage that succeeded moved rows."""
     if _sink is not None and count > 0:
         _sink.measure(names.ROWS_MOVED, count, {names.DIRECTION: direction, names.DAG: dag})
 

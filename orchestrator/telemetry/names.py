@@ -27,7 +27,6 @@ RUN_UID: Final = "fustgo.run.uid"
 STAGE: Final = "fustgo.stage"
 NODE: Final = "fustgo.node"
 ATTEMPT: Final = "fustgo.attempt"
-TRY_NUMBER: Final = "fustgo.try"
 OUTCOME: Final = "fustgo.outcome"
 STATE: Final = "fustgo.state"
 DIRECTION: Final = "fustgo.direction"
@@ -43,11 +42,10 @@ ATTRIBUTES: Final = {
     STAGE: "id of the stage",
     NODE: "id of the node",
     ATTEMPT: "number of the attempt",
-    TRY_NUMBER: "which try of the stage the attempt was",
     OUTCOME: "how an attempt ended: success, failed, snoozed, paused, drained, cancelled, lost",
     STATE: "how a run ended: success, failed, cancelled",
     DIRECTION: "of rows: read, written, rejected",
-    DEAD: "whose work was rescued: worker, command, runner",
+    DEAD: "what had died: worker, scheduler, command",
     ROWS: "rows of the node",
     BYTES: "bytes of the node",
     REJECTS: "rows that the node refused",
@@ -74,7 +72,7 @@ QUEUE_DELAY: Final = Metric(
     "fustgo.attempt.queue_delay", "histogram", "s", "from the moment an attempt is due to its claim"
 )
 PICKUP_DELAY: Final = Metric(
-    "fustgo.attempt.pickup_delay", "histogram", "s", "from an attempt's claim to its first work in a runner"
+    "fustgo.attempt.pickup_delay", "histogram", "s", "from an attempt's claim until a runner has its order"
 )
 ATTEMPTS_LOST: Final = Metric(
     "fustgo.attempts.lost", "counter", "{attempt}", "attempts taken away from a worker or runner that died"
@@ -89,7 +87,11 @@ RESCUES: Final = Metric(
 )
 RUNS_ENDED: Final = Metric("fustgo.runs.ended", "counter", "{run}", "runs that ended", (STATE, DAG))
 ROWS_MOVED: Final = Metric(
-    "fustgo.rows.moved", "counter", "{row}", "rows that nodes read, wrote or refused", (DIRECTION, DAG)
+    "fustgo.rows.moved",
+    "counter",
+    "{row}",
+    "rows that stages which succeeded read, wrote or refused",
+    (DIRECTION, DAG),
 )
 TRANSACTION_DURATION: Final = Metric(
     "fustgo.store.transaction.duration",

@@ -73,7 +73,6 @@ def attempt_ended(
     *,
     dag: str,
     stage: str,
-    number: int,
     outcome: str,
     started: datetime,
     ended: datetime,
@@ -83,8 +82,8 @@ def attempt_ended(
 ) -> None:
     """An attempt at a stage of the run `uid` ended.
 
-    `number` says which try it was; `nodes` maps the stage's nodes to their results, of which `rows`,
-    `bytes` and `rejects` are told. `culprit` is the node that `error` is about.
+    `nodes` maps the stage's nodes to their results, of which `rows`, `bytes` and `rejects` are told.
+    `culprit` is the node that `error` is about.
     """
     if _sink is None:
         return
@@ -95,7 +94,7 @@ def attempt_ended(
         names.STAGE: stage,
         names.ATTEMPT: attempt,
     }
-    attributes = {**shared, names.TRY_NUMBER: number, names.OUTCOME: outcome}
+    attributes = {**shared, names.OUTCOME: outcome}
     failure = error or outcome if outcome in ("failed", "lost") else ""
     stage_span = f"{names.STAGE_SPAN} {stage}"
     _sink.tell(Span(stage_span, _trace(uid), own, run, started, ended, attributes, failure))

@@ -119,7 +119,7 @@ def test_spans_of_two_processes_join_in_the_trace_of_their_run(home: Path) -> No
     with collector() as received:
         with service(home, received.endpoint, "worker"):
             traces.attempt_ended(
-                UID, 7, dag="adults", stage="people", number=2, outcome="failed", started=begun, ended=NOW,
+                UID, 7, dag="adults", stage="people", outcome="failed", started=begun, ended=NOW,
                 nodes={"people": {"rows": 5, "bytes": 80, "note": "x"}, "out": None},
                 error="disk", culprit="out",
             )  # fmt: skip
