@@ -71,15 +71,20 @@ def note_run(connection: Connection, number: int, new: RunState) -> None:
 
 
 def tell(database: Database, moved: Noted) -> None:
-    """Measure what moved; where the store cannot be read just now, it goes untold."""
+    """Measure what moved. Raises nothing: what has committed holds, measured or not."""
     try:
-        with database.read() as connection:
-            attempts = _of_attempts(connection, moved.claimed | moved.ended)
-            ended_runs = _of_runs(connection, moved.ended_runs)
-            kinds = {row.hash: _kinds(connection, row) for row in attempts if row.result is not None}
+        _tell(database, moved)
     except StoreError as error:
         _log.warning("what moved in the store could not be measured: %s", error.message)
-        return
+    except Exception:
+        _log.exception("what moved in the store could not be measured")
+
+
+def _tell(database: Database, moved: Noted) -> None:
+    with database.read() as connection:
+        attempts = _of_attempts(connection, moved.claimed | moved.ended)
+        ended_runs = _of_runs(connection, moved.ended_runs)
+        kinds = {row.hash: _kinds(connection, row) for row in attempts if row.result is not None}
     for row in attempts:
         if row.id in moved.claimed:
             metrics.queue_delay((row.claimed_at - row.due_at).total_seconds())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
@@ -9,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 
 from orchestrator.runs.report import Report
-from orchestrator.runs.states import Outcome
+from orchestrator.runs.states import Outcome, RunState
 from orchestrator.store import finishing, rescue, steps
 from orchestrator.store.database import CollisionError, Database
 from orchestrator.telemetry import metrics, traces
@@ -179,3 +180,13 @@ def test_without_a_collector_nothing_is_looked_up(service: Service, database: Da
     with database.transaction() as connection:
         assert not any(name.startswith("fustgo.measures") for name in connection.info)
     assert steps.claim(database, worker=service.worker)
+
+
+def test_what_cannot_be_measured_disturbs_nobody(
+    service: Service, told: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempt = begun(service, told)
+    monkeypatch.setattr(told, "tell", None)
+    monkeypatch.setattr(logging.getLogger("fustgo"), "propagate", True)  # a command of another test took it
+    assert service.finish(attempt).run == RunState.SUCCESS
+    assert "could not be measured" in caplog.text

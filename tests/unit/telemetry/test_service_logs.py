@@ -28,6 +28,12 @@ from orchestrator import settings, telemetry
 with telemetry.start(settings.load(), "scheduler"):
     logging.getLogger("fustgo.scheduler").warning("late", extra={"run": 5, "password": "abc"})
 """
+FAILING = """
+from orchestrator import settings, telemetry
+
+telemetry.start(settings.load(), "scheduler")
+raise {error}("at the top")
+"""
 
 
 @pytest.fixture
@@ -183,3 +189,12 @@ def test_standard_error_is_readable_on_a_terminal(home: Path) -> None:
     assert "***" in said
     assert "abc" not in said
     assert not said.startswith("{")
+
+
+def test_what_ends_a_service_stands_in_its_file(home: Path) -> None:
+    environ = {"FUSTGO_HOME": str(home)}
+    for error in ("ValueError", "KeyboardInterrupt"):
+        command = [sys.executable, "-c", FAILING.format(error=error)]
+        assert subprocess.run(command, env=environ, capture_output=True, check=False).returncode != 0
+    (line,) = lines(home, "scheduler")
+    assert "ValueError: at the top" in line["exception"]
