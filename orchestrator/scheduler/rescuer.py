@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from orchestrator.store import holders, processes, rescue, runners, workers
 from orchestrator.store.database import Database
 from orchestrator.store.tables import Worker
+from orchestrator.telemetry import metrics
 
 _log = logging.getLogger("fustgo.rescuer")
 
@@ -72,8 +73,10 @@ class Rescuer:
             self._database.run_transaction(
                 lambda connection: workers.end_dead(connection, worker.id, beat, clock.now())
             )
+            metrics.rescued(worker.kind)
             return
         lost = rescue.lose(self._database, worker.id, worker.beat)
+        metrics.rescued(worker.kind)
         shown = f": attempts {', '.join(map(str, lost))} run again elsewhere" if lost else ""
         _log.warning(
             "%s %s (process %s on %s) is dead%s", worker.kind, worker.id, worker.pid, worker.host, shown
