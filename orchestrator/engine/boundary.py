@@ -15,6 +15,15 @@ from orchestrator.sdk.operator import SchemaProblem
 from orchestrator.sdk.processor import RowFailed
 
 
+class Speaker:
+    """The node whose code runs now, for the lines that it prints; empty between nodes."""
+
+    node = ""
+
+
+speaker = Speaker()
+
+
 class NodeFailed(OperatorError):
     """An operator failed; `node` says which, the message also at which batch and row."""
 
@@ -26,12 +35,15 @@ class NodeFailed(OperatorError):
 @contextmanager
 def operator_code(node: str, place: str = "") -> Iterator[None]:
     """Turn whatever an operator raises into `NodeFailed`; `place` says where, e.g. `batch 3`."""
+    before, speaker.node = speaker.node, node
     try:
         yield
     except (NodeFailed, AttemptLost, EndOfInput, RejectLimitPassed, CrashPointFailure):
         raise
     except Exception as error:
         raise _named(node, place, error) from error
+    finally:
+        speaker.node = before
 
 
 def _named(node: str, place: str, error: Exception) -> NodeFailed:

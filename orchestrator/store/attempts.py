@@ -179,6 +179,28 @@ def asked(connection: Connection, attempt: int) -> Asked:
     return Asked(pause=row.paused or row.stage_paused, stop=row.stop_as)
 
 
+def asked_of(connection: Connection, worker: int) -> dict[int, Asked]:
+    """What verbs ask of the running attempts of a worker, all of them, by attempt. Takes no lock."""
+    query = (
+        select(
+            attempts.c.id,
+            attempts.c.only,
+            runs.c.paused,
+            stage_runs.c.paused.label("stage_paused"),
+            stage_runs.c.stop_as,
+        )
+        .join_from(attempts, stage_runs, attempts.c.stage_run == stage_runs.c.id)
+        .join(runs, stage_runs.c.run == runs.c.number)
+        .where(attempts.c.worker == worker, attempts.c.state == AttemptState.RUNNING)
+    )
+    return {
+        row.id: Asked()
+        if row.only is not None
+        else Asked(pause=row.paused or row.stage_paused, stop=row.stop_as)
+        for row in connection.execute(query)
+    }
+
+
 def save_progress(connection: Connection, attempt: int, figures: dict[str, Any], now: datetime) -> Asked:
     """Overwrite the live figures of a running attempt; what verbs ask of it comes back.
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Select, insert, select, update
 
-from orchestrator.store.tables import table_of
+from orchestrator.store import workers as worker_rows
+from orchestrator.store.tables import Attempt, Worker, table_of
 from orchestrator.store.tables.entity import value
 from orchestrator.store.tables.services import Runner
 
-runners = table_of(Runner)
+runners, workers, attempts = table_of(Runner), table_of(Worker), table_of(Attempt)
 
 
 def add(
@@ -47,3 +49,32 @@ def left(connection: Connection, worker: int) -> list[Runner]:
     """The runners of a worker that nobody has seen end."""
     query = select(runners).where(runners.c.worker == worker, runners.c.ended_at.is_(None))
     return [value(Runner, row) for row in connection.execute(query.order_by(runners.c.id))]
+
+
+def of_dead_workers(connection: Connection, host: str) -> list[Runner]:
+    """The runners that dead workers of this host have left; nobody has seen them end."""
+    query = _left_on(host).order_by(runners.c.id)
+    return [value(Runner, row) for row in connection.execute(query) if _is_of_dead(connection, row.worker)]
+
+
+def of_earlier_attempts(
+    connection: Connection, stage_runs: Collection[int], worker: int, host: str
+) -> list[Runner]:
+    """The runners that dead workers of this host have left, of those that had attempts of these stage runs.
+
+    `worker` knows its own.
+    """
+    earlier = select(attempts.c.worker).where(
+        attempts.c.stage_run.in_(stage_runs), attempts.c.worker != worker
+    )
+    query = _left_on(host).where(runners.c.worker.in_(earlier)).order_by(runners.c.id)
+    return [value(Runner, row) for row in connection.execute(query) if _is_of_dead(connection, row.worker)]
+
+
+def _left_on(host: str) -> Select[Any]:
+    here = workers.c.host == host
+    return select(runners).join_from(runners, workers).where(runners.c.ended_at.is_(None), here)
+
+
+def _is_of_dead(connection: Connection, worker: int) -> bool:
+    return worker_rows.life(worker_rows.get(connection, worker)) == worker_rows.Life.DEAD
