@@ -10,30 +10,26 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from orchestrator.clock import Clock
 from orchestrator.crash import crash_point
-from orchestrator.dag.model import Dag
 from orchestrator.engine.pipeline import Surroundings, failure, run_attempt
 from orchestrator.engine.progress import StageProgress
 from orchestrator.engine.signals import Signals
 from orchestrator.errors import FustgoError
 from orchestrator.runs.checkpoint import Checkpoint, Decision
-from orchestrator.runs.order import Order
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import RUN_ENDS, Outcome, StageState
-from orchestrator.sdk.decorated import functions_of
 from orchestrator.sdk.registry import Registry
 from orchestrator.store import queue, runs, steps
-from orchestrator.store.artifacts import run_folder
 from orchestrator.store.attempts import lost
 from orchestrator.store.database import Database
 from orchestrator.store.definitions import Definitions
-from orchestrator.store.given import given_to, stored_variables
 from orchestrator.store.processes import host
 from orchestrator.store.verbs import pausing
-from orchestrator.worker.orders import connections_of, template_uses, template_values, times_of
+from orchestrator.worker.orders import Orders
+from orchestrator.worker.stage import as_json
 
 SAVE_SECONDS = 1.0
 LONGEST_WAIT = 1.0
@@ -102,9 +98,9 @@ class InlineWorker:
     on_error: Callable[[FustgoError], None] = lambda _: None
 
     @cached_property
-    def definitions(self) -> Definitions:
-        """The versions of this store, parsed once."""
-        return Definitions(self.database)
+    def orders(self) -> Orders:
+        """Makes the orders; definitions are parsed once."""
+        return Orders(self.database, Definitions(self.database), self.artifacts, self.environ)
 
     def run_to_end(self, run: int, watcher: Watcher, tree: Path) -> Report | None:
         """Execute a held run until it ends or is paused; the last report that was no success.
@@ -133,8 +129,7 @@ class InlineWorker:
         crash_point("restore.killed")  # a held run's earlier process is dead, or the claim was refused
         signals = Signals() if claimed.only is not None else self.signals
         try:
-            with functions_of(tree):
-                order = self._order(claimed, tree)
+            order = self.orders.make(claimed, str(tree))
             around = Surroundings(self.registry, self.clock, host(), signals, self.on_error)
             report = run_attempt(order, InlinePort(self.database, claimed, signals, watcher), around)
         except FustgoError as error:
@@ -165,50 +160,7 @@ class InlineWorker:
             if state.state not in RUN_ENDS:
                 pausing.pause_run(connection, state, now=self.clock.now())
 
-    def _order(self, claimed: queue.Claimed, tree: Path) -> Order:
-        document = self.definitions.document(claimed.version)
-        dag = Dag.from_document(document)
-        run, stage = claimed.run, claimed.stage_run
-        members = self.definitions.nodes(claimed.version, stage.stage)
-        with self.database.read() as connection:
-            graph = self.definitions.graph(claimed.version)
-            results = given_to(connection, run.number, graph, stage.stage)
-            stored = stored_variables(connection, graph[stage.stage])
-        nodes = [node for node in dag.nodes if node.id in members]
-        interval = (run.interval_start, run.interval_end) if run.interval_start and run.interval_end else None
-        times = times_of(dag, run.run_id, run.logical_date or run.created_at, interval)
-        wanted = template_uses(nodes, self.registry)
-        folder = run_folder(self.artifacts, run.uid, create=True)
-        return Order(
-            attempt=claimed.attempt,
-            dag_id=claimed.dag.dag_id,
-            dag_uid=claimed.dag.uid,
-            run_uid=run.uid,
-            run_id=run.run_id,
-            stage=stage.stage,
-            map_index=stage.map_index,
-            base=claimed.base,
-            document=document,
-            nodes=members,
-            project=run.project,
-            artifacts=str(folder),
-            tree=str(tree),
-            names=template_values(wanted, times, run.params, results, self.environ, stored),
-            connections=connections_of(nodes, self.registry, self.environ),
-            branches=graph.choices(stage.stage) if graph[stage.stage].branch else {},
-            only=claimed.only,
-        )
-
     def _wait(self, due: datetime | None) -> None:
         """Sleep until something is due, a second at most, or until somebody asks us to stop."""
         seconds = (due - self.clock.now()).total_seconds() if due is not None else LONGEST_WAIT
         self.signals.wait(min(LONGEST_WAIT, max(0.0, seconds)))
-
-
-def as_json(progress: StageProgress) -> dict[str, Any]:
-    """Progress as the store keeps it."""
-    return {
-        "epoch": progress.epoch,
-        "edges": {edge: vars(figures) for edge, figures in progress.edges.items()},
-        "nodes": {node: vars(figures) for node, figures in progress.nodes.items()},
-    }

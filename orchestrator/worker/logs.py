@@ -1,0 +1,105 @@
+"""Writing the log of an attempt: JSON lines `{"at", "level", "node", "text", ...}`, one write each.
+
+A line is in the file when its write returns, so it outlives a killed process. Runner and worker append to
+one file: the runner what Python says, the worker what comes out of the child's stdout and stderr otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from orchestrator.clock import Clock
+from orchestrator.runs.order import Order
+
+LIMIT = 16 << 20  # bytes of one attempt's log
+LONGEST = 1 << 15  # characters in one line of it; a longer one is cut into several
+SHORTEST_SECRET = 3  # shorter ones would mask half of every text
+_MASK = "***"
+_encode = msgspec.json.Encoder().encode
+
+
+class AttemptLog:
+    """One attempt's log file, open for appending."""
+
+    def __init__(self, path: Path, clock: Clock, secrets: Iterable[str] = (), *, limit: int = LIMIT) -> None:
+        """Open the file, made with its folder where they are absent; `secrets` are masked in every line."""
+        self._clock, self._limit = clock, limit
+        self._secrets = sorted(secrets, key=len, reverse=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            self._file = os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = os.open(path, flags, 0o600)
+        self._dropped = 0
+
+    def write(self, level: str, text: str, *, node: str = "", last: bool = False, **more: Any) -> None:
+        """Write a line. A full log takes the `last` one only, and says before it how many it did not take."""
+        if self._file < 0:
+            return
+        if not last and os.fstat(self._file).st_size >= self._limit:
+            self._drop()
+            return
+        if last and self._dropped:
+            self._line("WARNING", f"{self._dropped:,} lines were not kept: the log was full", "", {})
+        text = self._masked(text)
+        for start in range(0, max(len(text), 1), LONGEST):
+            self._line(level, text[start : start + LONGEST], node, more)
+
+    def close(self) -> None:
+        """Let go of the file; what is written later is nobody's."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _drop(self) -> None:
+        if not self._dropped:
+            self._line(
+                "WARNING", f"this log is full at {self._limit:,} bytes: what follows is not kept", "", {}
+            )
+        self._dropped += 1
+
+    def _line(self, level: str, text: str, node: str, more: Mapping[str, Any]) -> None:
+        at = self._clock.now().isoformat(timespec="milliseconds")
+        line = {"at": at, "level": level, "node": node, "text": text, **more}
+        os.write(self._file, _encode(line) + b"\n")
+
+    def _masked(self, text: str) -> str:
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, _MASK)
+        return text
+
+
+def secrets_of(order: Order) -> set[str]:
+    """The passwords that an order carries, also as they stand in a URL."""
+    connections = [*order.connections.values(), *order.names.get("conn", {}).values()]
+    found = {str(entry.get("password") or "") for entry in connections}
+    found |= {quote(secret, safe="") for secret in found}
+    return {secret for secret in found if len(secret) >= SHORTEST_SECRET}
+
+
+class Lines:
+    """Cuts the bytes of a stream into lines; the last one may lack its end."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def cut(self, chunk: bytes) -> list[str]:
+        """The lines that are whole now."""
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        if len(self._rest) > LONGEST:
+            whole.append(self._rest)
+            self._rest = b""
+        return [line.decode("utf-8", "replace").rstrip("\r") for line in whole]
+
+    def rest(self) -> list[str]:
+        """What is left without an end."""
+        rest, self._rest = self._rest, b""
+        return [rest.decode("utf-8", "replace")] if rest else []

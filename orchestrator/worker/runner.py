@@ -1,0 +1,210 @@
+"""A runner: a child process that runs attempts, one at a time, of one tree of code.
+
+It never sees the metadata database: what the store does for an attempt, the worker does on its word, over
+the connection. A thread listens to the worker: at the end of the stream the worker is gone, and this
+process ends at once with all that it has started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import queue
+import select
+import signal
+import socket
+import threading
+import traceback
+from dataclasses import dataclass
+from typing import NoReturn
+
+from orchestrator.clock import Clock, SystemClock
+from orchestrator.engine import pipeline
+from orchestrator.engine.progress import StageProgress
+from orchestrator.engine.signals import Signals
+from orchestrator.errors import AttemptLost, FustgoError, StoreError
+from orchestrator.runs.checkpoint import Checkpoint, Decision
+from orchestrator.runs.order import Order
+from orchestrator.runs.report import Report
+from orchestrator.runs.states import Outcome
+from orchestrator.sdk.registry import Registry
+from orchestrator.worker import messages
+from orchestrator.worker.logs import AttemptLog, secrets_of
+from orchestrator.worker.voices import Voices
+
+SHOW_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every runner of a zygote has: made once, before the first is forked. `lease` is in seconds."""
+
+    registry: Registry
+    clock: Clock
+    host: str
+    level: str
+    lease: float
+
+    @classmethod
+    def of_this_process(cls, level: str, lease: float) -> Surroundings:
+        """Look up which operators there are (none is imported), and where this is."""
+        return cls(Registry(), SystemClock(), socket.gethostname(), level, lease)
+
+
+def serve(connection: socket.socket, around: Surroundings) -> NoReturn:
+    """Run the attempts that come, until the worker is gone."""
+    faulthandler.enable()  # a crash of native code says where: into stderr, and so into the log
+    voices = Voices(around.level)
+    link = Link(connection, around, voices)
+    while True:
+        order = link.orders.get()
+        link.answer_to(_run(order, link, voices, around))
+
+
+class Link:
+    """The runner's end of the connection."""
+
+    def __init__(self, connection: socket.socket, around: Surroundings, voices: Voices) -> None:
+        self._connection, self._around, self._voices = connection, around, voices
+        connection.settimeout(around.lease)
+        self._sending = threading.Lock()
+        self.orders: queue.SimpleQueue[messages.Execute] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[messages.ToRunner] = queue.SimpleQueue()
+        self._attempt, self.signals = 0, Signals()
+        threading.Thread(target=self._listen, daemon=True, name="worker").start()
+
+    def begin(self, attempt: int) -> Signals:
+        """From now on the worker's words are for this attempt."""
+        self._attempt, self.signals = attempt, Signals()
+        return self.signals
+
+    def send(self, message: messages.ToWorker) -> None:
+        """Tell the worker; one that takes nothing for a lease is as good as gone."""
+        try:
+            with self._sending:
+                self._connection.sendall(messages.frame(message))
+        except OSError:
+            end_with_all()
+
+    def ask(self, message: messages.ToWorker) -> messages.ToRunner:
+        """The worker's answer; one that does not answer for a lease is as good as gone.
+
+        Raises AttemptLost where the attempt was taken away, StoreError where the store refused.
+        """
+        self.send(message)
+        try:
+            answer = self._answers.get(timeout=self._around.lease)
+        except queue.Empty:
+            end_with_all()
+        if isinstance(answer, messages.Refused):
+            raise (AttemptLost if answer.lost else StoreError)(answer.message, hint=answer.hint)
+        return answer
+
+    def answer_to(self, report: Report) -> None:
+        """Tell how the attempt ended."""
+        self.send(messages.Ended(self._attempt, report))
+
+    def _listen(self) -> None:
+        reader = messages.Reader(self._connection)
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        while True:
+            poll.poll()
+            going_on = reader.read()
+            for body in reader.bodies():
+                self._take(messages.to_runner.decode(body))
+            if not going_on:
+                end_with_all()
+
+    def _take(self, message: messages.ToRunner) -> None:
+        if isinstance(message, messages.Execute):
+            self.orders.put(message)
+        elif message.attempt != self._attempt:
+            return  # it came too late
+        elif isinstance(message, messages.Stop):
+            self._voices.say("INFO", f"asked to stop {'at once' if message.at_once else 'at a savepoint'}")
+            self.signals.cancel() if message.at_once else self.signals.pause()
+        else:
+            self._answers.put(message)
+
+
+class RemotePort:
+    """The engine's port: the worker does it, over the connection."""
+
+    def __init__(self, link: Link, attempt: int, voices: Voices, clock: Clock) -> None:
+        self._link, self._attempt, self._voices, self._clock = link, attempt, voices, clock
+        self._shown_at = clock.monotonic()
+
+    def opened(self) -> Checkpoint:
+        answer = self._link.ask(messages.Open(self._attempt))
+        assert isinstance(answer, messages.Opened)
+        return answer.checkpoint
+
+    def decide(self, decision: Decision) -> None:
+        self._link.ask(messages.Decide(self._attempt, decision))
+
+    def applied(self, epoch: int) -> None:
+        self._link.ask(messages.Applied(self._attempt, epoch))
+
+    def progress(self, progress: StageProgress) -> None:
+        now = self._clock.monotonic()
+        if now - self._shown_at >= SHOW_SECONDS:
+            self._shown_at = now
+            self._link.send(messages.Moved(self._attempt, progress))
+
+    def cannot_pause(self, reason: str) -> None:
+        self._voices.say("WARNING", f"it cannot be paused, {reason}: it goes on to its end")
+        self._link.send(messages.CannotPause(self._attempt, reason))
+
+
+def _run(execute: messages.Execute, link: Link, voices: Voices, around: Surroundings) -> Report:
+    """Run one order to its end, whatever its code does."""
+    order = execute.order
+    signals = link.begin(order.attempt)
+    try:
+        voices.listen(_open_log(execute, around.clock), order.nodes[0] if len(order.nodes) == 1 else "")
+    except OSError as error:
+        place = f"cannot write the log {execute.log}: {error.strerror}"
+        return Report(Outcome.FAILED, place, hint="artifacts.path must be a folder you can write")
+    voices.say(
+        "INFO", f"attempt {order.attempt} of {order.stage} starts on {around.host}, runner {os.getpid()}"
+    )
+    report = _attempt(order, link, voices, around, signals)
+    voices.end(report)
+    return report
+
+
+def _open_log(execute: messages.Execute, clock: Clock) -> AttemptLog:
+    from pathlib import Path
+
+    return AttemptLog(Path(execute.log), clock, secrets_of(execute.order))
+
+
+def _attempt(order: Order, link: Link, voices: Voices, around: Surroundings, signals: Signals) -> Report:
+    with contextlib.suppress(OSError):
+        os.chdir(order.project)  # where it is absent, the node that needs it says so
+
+    def tell(error: FustgoError) -> None:
+        voices.say("ERROR", "".join(traceback.format_exception(error.__cause__ or error)).rstrip())
+
+    surroundings = pipeline.Surroundings(around.registry, around.clock, around.host, signals, tell)
+    port = RemotePort(link, order.attempt, voices, around.clock)
+    try:
+        return pipeline.run_attempt(order, port, surroundings)
+    except SystemExit as error:
+        said = f"code of this stage called sys.exit({error.code!r})"
+        return Report(
+            Outcome.FAILED, said, hint="raise an error instead: it says what went wrong", exit_code=1
+        )
+    except BaseException as error:
+        voices.say("ERROR", "".join(traceback.format_exception(error)))
+        return Report(
+            Outcome.FAILED, f"internal error: {error!r}", hint="the log has its traceback", exit_code=1
+        )
+
+
+def end_with_all() -> NoReturn:
+    """End this process at once, and all that it has started: nobody is there to hear of it."""
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+    os._exit(1)

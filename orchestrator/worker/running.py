@@ -1,0 +1,102 @@
+"""One attempt that this worker executes, and what its end is told as: pure but for the values it holds."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from orchestrator.runs.order import Order
+from orchestrator.runs.report import Report
+from orchestrator.runs.states import Outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.store.queue import Claimed
+    from orchestrator.worker.runners import Runner
+
+_ENDED_BY_US = (Outcome.CANCELLED, Outcome.PAUSED, Outcome.FAILED)
+
+
+class Ending(Enum):
+    """Why this worker wants an attempt to end.
+
+    `TAKEN`: another process has ended it, so that nothing is told. `DRAINED`: the worker stops.
+    """
+
+    STOPPED = auto()
+    TIMED_OUT = auto()
+    OUT_OF_MEMORY = auto()
+    DRAINED = auto()
+    TAKEN = auto()
+
+
+@dataclass(eq=False)
+class Running:
+    """An attempt under way, or waiting for its runner. Times are monotonic seconds.
+
+    `timeout` is the stage's `execution_timeout`; at `kill_at` its runner is killed.
+    """
+
+    claimed: Claimed
+    order: Order
+    log: Path
+    timeout: float | None
+    runner: Runner | None = None
+    began: float = 0.0
+    deadline: float | None = None
+    kill_at: float | None = None
+    pausing: bool = False
+    ending: Ending | None = None
+
+    @property
+    def attempt(self) -> int:
+        """Its id."""
+        return self.claimed.attempt
+
+
+def told(running: Running, report: Report) -> Report | None:
+    """What the store is told of an attempt whose runner gave this report; None where nothing."""
+    if running.ending is Ending.TAKEN or report.outcome == Outcome.LOST:
+        return None
+    if running.ending is Ending.TIMED_OUT and report.outcome in _ENDED_BY_US:
+        return _timed_out(running)
+    if running.ending is Ending.DRAINED and report.outcome in (Outcome.CANCELLED, Outcome.PAUSED):
+        return replace(report, outcome=Outcome.DRAINED)
+    return report
+
+
+def told_of_death(running: Running, status: int, last_said: Sequence[str]) -> Report | None:
+    """What the store is told of an attempt whose runner died: of an exit code, or minus a signal."""
+    cause = f"signal {-status}" if status < 0 else f"exit code {status}"
+    match running.ending:
+        case Ending.TAKEN:
+            return None
+        case Ending.STOPPED:
+            return Report(
+                Outcome.CANCELLED, "cancelled: it did not end by itself, and was killed", exit_code=130
+            )
+        case Ending.TIMED_OUT:
+            return _timed_out(running)
+        case Ending.DRAINED:
+            return Report(Outcome.DRAINED, "its worker stopped")
+        case Ending.OUT_OF_MEMORY:
+            cause = "out of memory"
+    name = f" ({signal.Signals(-status).name})" if cause.startswith("signal") and -status in _KNOWN else ""
+    said = "; it said last:\n  " + "\n  ".join(last_said) if last_said else ""
+    return Report(Outcome.LOST, f"its process died of {cause}{name}{said}", cause=cause, exit_code=1)
+
+
+_KNOWN = {number.value for number in signal.Signals}
+
+
+def _timed_out(running: Running) -> Report:
+    return Report(
+        Outcome.FAILED,
+        f"timed out after {running.timeout:g} s",
+        hint="raise its execution_timeout, or make it faster",
+        exit_code=1,
+    )

@@ -1,0 +1,143 @@
+"""The zygote: a process that has imported what runners need, has used none of it, and forks them.
+
+A fork of it is ready in ten milliseconds and shares its memory. What it imports is `worker.runner` and what
+that imports; it never loads operators, code of users, or the store. Its environment is that of the worker
+without `FUSTGO_*`. Run as `python -m orchestrator.worker.zygote FD`, where FD is a socket to the worker:
+
+    worker -> zygote   one byte, with the runner's ends: connection, stdout, stderr
+    zygote -> worker   {"forked": PID} for each request, in order; {"exited": PID, "status": N}
+
+At the end of that stream the worker is gone: the runners are killed, with all that they started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import warnings
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from orchestrator.worker.runner import Surroundings
+
+ENDS = 3
+PRELOADED = ("pyarrow.compute", "polars", "jinja2.sandbox")  # most of a runner's start, and of its memory
+_SET_PDEATHSIG = 1
+_OOM_SCORE = 500  # of 1000: under pressure the kernel takes a runner, never its worker
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def main(control: socket.socket, level: str, lease: float) -> NoReturn:
+    """Fork whenever the worker asks, report who exited, until the worker is gone."""
+    around = preload(level, lease)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)  # of forks beside threads: see above
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ears = _wake_on_exits()
+    gc.collect()
+    gc.freeze()  # what is shared with the forks is not written to by a collection
+    children: set[int] = set()
+    poll = select.poll()
+    for descriptor in (control.fileno(), ears):
+        poll.register(descriptor, select.POLLIN)
+    while True:
+        for descriptor, _ in poll.poll():
+            if descriptor == ears:
+                os.read(ears, 4096)
+                _report_exits(control, children)
+            else:
+                _fork(control, children, around)
+
+
+def preload(level: str, lease: float) -> Surroundings:
+    """Import what runners need, and look up which operators there are."""
+    from orchestrator.worker.runner import Surroundings
+
+    for library in PRELOADED:
+        importlib.import_module(library)
+    return Surroundings.of_this_process(level, lease)
+
+
+def _wake_on_exits() -> int:
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    return reading
+
+
+def _fork(control: socket.socket, children: set[int], around: Surroundings) -> None:
+    said, ends = b"", list[int]()
+    with contextlib.suppress(ConnectionError):
+        said, ends, _, _ = socket.recv_fds(control, 1, ENDS)
+    if not said:
+        _kill_all(children)
+        os._exit(0)
+    zygote = os.getpid()
+    child = os.fork()
+    if child == 0:
+        control.close()
+        _run(zygote, ends, around)
+    for end in ends:
+        os.close(end)
+    with contextlib.suppress(OSError):  # the child does so too: who is first counts, it may be killed at once
+        os.setpgid(child, child)
+    children.add(child)
+    control.send(json.dumps({"forked": child}).encode())
+
+
+def _run(zygote: int, ends: list[int], around: Surroundings) -> NoReturn:
+    """Be a runner: of a process group of its own, gone with the zygote, first in line for the OOM killer."""
+    try:
+        os.setpgid(0, 0)
+        _libc.prctl(_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != zygote:
+            os._exit(1)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(str(_OOM_SCORE))
+        connection, out, err = ends
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        os.close(out)
+        os.close(err)
+
+        from orchestrator.worker.runner import serve
+
+        serve(socket.socket(fileno=connection), around)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        os._exit(1)
+    os._exit(0)
+
+
+def _report_exits(control: socket.socket, children: set[int]) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        if pid in children:
+            children.discard(pid)
+            control.send(json.dumps({"exited": pid, "status": os.waitstatus_to_exitcode(status)}).encode())
+
+
+def _kill_all(children: set[int]) -> None:
+    for child in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], float(sys.argv[3]))

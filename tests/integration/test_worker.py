@@ -1,0 +1,294 @@
+"""A real worker and its runners: what is asked of them, what they say, and how they die."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.runs.states import StopAs
+from orchestrator.store import hints, processes, rescue, runs, stage_runs
+from tests.support.site import Site, site
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Site]:
+    with site(tmp_path) as made:
+        yield made
+
+
+def chain(length: int, **settings: Any) -> dict[str, Any]:
+    """Stages of ten rows, one after the other."""
+    nodes: list[dict[str, Any]] = []
+    config: dict[str, Any] = {"rows": 10}
+    for n in range(length):
+        rows: dict[str, Any] = {"id": f"in{n}", "type": "generate", "config": config}
+        if n:
+            rows["after"] = [f"out{n - 1}"]
+        nodes.append(rows)
+        nodes.append({"id": f"out{n}", "type": "discard", "kind": "output", "from": f"in{n}"})
+    return {"id": "chain", "nodes": nodes, **settings}
+
+
+def through(function: str, *, rows: int = 1, batch: int = 65_536, **more: Any) -> dict[str, Any]:
+    """One stage: rows that go through a function. What is no argument of a node is one of the function."""
+    own: dict[str, Any] = {
+        name: more.pop(name) for name in ("retries", "execution_timeout", "retry_delay") if name in more
+    }
+    config: dict[str, Any] = {"function": f"tests.integration.stage_functions:{function}", "arguments": more}
+    nodes: list[dict[str, Any]] = [
+        {"id": "rows", "type": "generate", "config": {"rows": rows}},
+        {"id": function, "type": "python", "kind": "processor", "from": "rows", "config": config, **own},
+        {"id": "out", "type": "csv", "kind": "output", "from": function, "config": {"path": "out/rows.csv"}},
+    ]
+    return {"id": function, "nodes": nodes, "settings": {"batch_size": batch}}
+
+
+def texts(lines: list[dict[str, Any]]) -> list[str]:
+    return [line["text"] for line in lines]
+
+
+def is_alive(pid: int) -> bool:
+    return processes.start_time(pid) is not None
+
+
+def ask_to_stop(place: Site, run: int) -> None:
+    """What the verb cancel writes of a running stage (rule 8.9)."""
+    with place.database.transaction() as connection:
+        runs.change(connection, run, cancel_cause="user")
+        for row in stage_runs.of_run(connection, run).values():
+            stage_runs.change(connection, row.id, stop_as=StopAs.CANCELLED)
+        hints.mark(connection, "ask")
+
+
+def set_pause(place: Site, run: int, *, paused: bool) -> None:
+    with place.database.transaction() as connection:
+        runs.change(connection, run, paused=paused)
+        hints.mark(connection, "ask")
+        hints.mark(connection, "work")
+
+
+def savepoint_is_asked(place: Site, run: int) -> bool:
+    """Whether the newest attempt of the stage has heard of it."""
+    return "asked to stop at a savepoint" in texts(place.log(run, "rows", place.attempts(run)[-1].id))
+
+
+def test_a_run_of_the_services_is_executed_stage_by_stage(place: Site) -> None:
+    worker = place.worker()
+    run = place.run(chain(3))
+    assert place.wait(run).state == "success"
+    assert place.outcomes(run) == ["success"] * 3
+    worker.end()
+    assert [row.ended_at is not None for row in place.rows()] == [True]
+
+
+def test_whatever_a_stage_says_is_in_its_log_with_time_level_and_node(place: Site) -> None:
+    worker = place.worker()
+    run = place.run(through("talks"))
+    assert place.wait(run).state == "success"
+    lines = place.log(run, "rows", place.attempts(run)[0].id)
+    said = {line["text"]: line for line in lines}
+    assert said["printed"] | {"at": ""} == {
+        "at": "", "level": "INFO", "node": "talks", "text": "printed", "stream": "stdout"
+    }  # fmt: skip
+    assert said["complained"]["level"] == "WARNING"
+    assert said["logged by a library"]["node"] == "talks"
+    assert {"said by C", "said by a child", "written to stderr", "without an end"} <= said.keys()
+    assert all(line["at"] and line["level"] for line in lines)
+    assert texts(lines)[0].startswith("attempt")
+    assert texts(lines)[-1] == "success"
+    worker.end()
+
+
+def test_native_code_that_crashes_leaves_its_last_lines_and_the_place(place: Site) -> None:
+    worker = place.worker()
+    run = place.run(through("talks", dies=True))
+    assert place.wait(run).state == "failed"
+    first = place.attempts(run)[0]
+    said = texts(place.log(run, "rows", first.id))
+    assert {"printed", "said by C", "written to stderr"} <= set(said)
+    assert any("Segmentation fault" in text for text in said)
+    assert any("stage_functions.py" in text for text in said)
+    assert said[-1] == "its process died of signal 11 (SIGSEGV)"
+    worker.end()
+
+
+def test_a_runner_that_is_killed_costs_a_loss_and_no_row(place: Site) -> None:
+    worker = place.worker()
+    run = place.run(through("dies", folder=str(place.folder), rows=5))
+    assert place.wait(run).state == "success"
+    assert place.outcomes(run) == ["lost", "success"]
+    assert place.stages(run)["rows"].tries == 0
+    assert (place.project / "out" / "rows.csv").read_text().splitlines()[1:]
+    worker.end()
+
+
+@pytest.mark.parametrize(("code", "cause"), [(0, "signal 9"), (3, "exit code 3")])
+def test_a_poison_stage_fails_after_its_losses_and_names_the_cause(
+    place: Site, code: int, cause: str
+) -> None:
+    worker = place.worker()
+    run = place.run(through("dies", folder=str(place.folder), times=100, code=code))
+    assert place.wait(run).state == "failed"
+    assert place.outcomes(run) == ["lost"] * 4
+    error = place.stages(run)["rows"].error or {}
+    assert error["cause"] == cause
+    assert cause in error["message"]
+    assert "about to die, time 3" in error["message"]
+    worker.end()
+
+
+def test_an_attempt_above_its_memory_limit_is_killed_and_says_so(place: Site) -> None:
+    worker = place.worker(memory_limit="100MiB")
+    run = place.run(through("grows", size=300 << 20))
+    assert place.wait(run).state == "failed"
+    assert (place.stages(run)["rows"].error or {})["cause"] == "out of memory"
+    worker.end()
+
+
+def test_an_attempt_that_runs_too_long_is_killed_with_its_children(place: Site) -> None:
+    worker = place.worker(grace="200ms")
+    document = through("hangs", folder=str(place.folder), execution_timeout="500ms", retries=1, retry_delay=0)
+    run = place.run(document)
+    assert place.wait(run).state == "success", place.outcomes(run)
+    assert place.outcomes(run) == ["failed", "success"]
+    error = place.attempts(run)[0].error or {}
+    assert error["message"] == "timed out after 0.5 s"
+    assert not any(map(is_alive, map(int, (place.folder / "child").read_text().split())))
+    worker.end()
+
+
+def test_a_cancelled_attempt_that_does_not_listen_is_killed_after_the_grace_period(place: Site) -> None:
+    worker = place.worker(grace="200ms")
+    run = place.run(through("hangs", folder=str(place.folder)))
+    place.until((place.folder / "child").exists, "the hanging child")
+    ask_to_stop(place, run)
+    assert place.wait(run).state == "cancelled"
+    assert place.outcomes(run) == ["cancelled"]
+    assert not any(map(is_alive, map(int, (place.folder / "child").read_text().split())))
+    again = place.run(chain(1))  # the runner was replaced
+    assert place.wait(again).state == "success"
+    worker.end()
+
+
+def test_pausing_and_resuming_three_times_gives_the_straight_result(place: Site) -> None:
+    worker = place.worker()
+    run = place.run(through("waits", rows=40, batch=5, folder=str(place.folder), rows_of=[10, 20, 30]))
+    for row in (10, 20, 30):
+        place.until((place.folder / f"waiting{row}").exists, f"row {row}")
+        set_pause(place, run, paused=True)
+        place.until(lambda: savepoint_is_asked(place, run), "the wish")
+        (place.folder / f"go{row}").touch()
+        place.until(lambda: place.outcomes(run)[-1] == "queued", "the savepoint")
+        set_pause(place, run, paused=False)
+    assert place.wait(run).state == "success"
+    assert place.outcomes(run) == ["paused", "paused", "paused", "success"]
+    lines = (place.project / "out" / "rows.csv").read_text().split()
+    assert lines == ["row", *map(str, range(40))]
+    worker.end()
+
+
+def test_a_worker_that_drains_hands_back_at_a_savepoint_without_a_try(place: Site) -> None:
+    first = place.worker()
+    run = place.run(through("waits", rows=40, batch=5, folder=str(place.folder), rows_of=[10]))
+    place.until((place.folder / "waiting10").exists, "row 10")
+    first.signal(signal.SIGTERM)
+    place.until(lambda: savepoint_is_asked(place, run), "the wish")
+    (place.folder / "go10").touch()
+    assert first.wait() == 0, first.said.read_text()
+    assert place.outcomes(run) == ["drained", "queued"]
+    second = place.worker()
+    assert place.wait(run).state == "success"
+    stage = place.stages(run)["rows"]
+    assert (stage.tries, stage.losses) == (0, 0)
+    second.end()
+
+
+def test_what_does_not_stop_in_time_is_killed_and_handed_back_all_the_same(place: Site) -> None:
+    first = place.worker(grace="200ms")
+    run = place.run(through("hangs", folder=str(place.folder)))
+    place.until((place.folder / "child").exists, "the hanging child")
+    first.end()
+    assert place.outcomes(run) == ["drained", "queued"]
+    assert not any(map(is_alive, map(int, (place.folder / "child").read_text().split())))
+
+
+def test_a_second_signal_does_not_wait_for_the_grace_period(place: Site) -> None:
+    first = place.worker(grace="1h")
+    run = place.run(through("hangs", folder=str(place.folder)))
+    place.until((place.folder / "child").exists, "the hanging child")
+    first.signal(signal.SIGTERM)
+    place.until(lambda: place.rows()[0].draining, "the drain")
+    first.end()
+    assert place.outcomes(run) == ["drained", "queued"]
+
+
+def test_a_dead_workers_runners_die_and_another_worker_goes_on(place: Site) -> None:
+    first = place.worker()
+    run = place.run(through("hangs", folder=str(place.folder)))
+    place.until((place.folder / "child").exists, "the hanging child")
+    first.signal(signal.SIGKILL)
+    first.wait()
+    pids = [*map(int, (place.folder / "child").read_text().split())]
+    place.until(lambda: not any(map(is_alive, pids)), "the end of its runners")
+    [dead] = place.rows()
+    assert rescue.lose(place.database, dead.id, dead.beat) == [place.attempts(run)[0].id]
+    second = place.worker()
+    assert place.wait(run).state == "success"
+    assert place.outcomes(run) == ["lost", "success"]
+    second.end()
+
+
+def test_a_runner_that_outlived_its_worker_is_killed_before_its_stage_runs_again(place: Site) -> None:
+    """Stopped processes read no end-of-file: the zygote and the runner stand still when the worker dies."""
+    first = place.worker()
+    run = place.run(through("hangs", folder=str(place.folder)))
+    place.until((place.folder / "child").exists, "the hanging child")
+    runner = int((place.folder / "child").read_text().split()[0])
+    zygote = int(Path(f"/proc/{runner}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(zygote, signal.SIGSTOP)
+    os.kill(runner, signal.SIGSTOP)
+    first.signal(signal.SIGKILL)
+    first.wait()
+    assert is_alive(runner)
+    [dead] = place.rows()
+    second = place.worker()
+    place.until(lambda: len(place.rows()) == 2, "the second worker")
+    place.until(lambda: not is_alive(runner), "the end of the orphan")
+    rescue.lose(place.database, dead.id, dead.beat)
+    assert place.wait(run).state == "success"
+    os.kill(zygote, signal.SIGKILL)
+    second.end()
+
+
+def test_a_worker_taken_for_dead_says_nothing_more_of_what_it_ran(place: Site) -> None:
+    worker = place.worker(heartbeat_interval="100ms")
+    run = place.run(through("waits", rows=20, batch=5, folder=str(place.folder), rows_of=[10]))
+    place.until((place.folder / "waiting10").exists, "row 10")
+    worker.signal(signal.SIGSTOP)
+    [row] = place.rows()
+    place.until(lambda: processes.is_stopped(worker.process.pid), "the stop")
+    beat = place.rows()[0].beat
+    assert len(rescue.lose(place.database, row.id, beat)) == 1
+    (place.folder / "go10").touch()
+    worker.signal(signal.SIGCONT)
+    assert place.wait(run).state == "success"
+    assert place.outcomes(run) == ["lost", "success"], [a.error for a in place.attempts(run)]
+    lines = (place.project / "out" / "rows.csv").read_text().split()
+    assert lines == ["row", *map(str, range(20))]
+    assert len(place.rows()) == 2  # it registered anew
+    worker.end()
+
+
+def test_a_stage_whose_variable_is_not_set_fails_and_names_it(place: Site) -> None:
+    worker = place.worker()
+    document = chain(1)
+    document["nodes"][0]["config"]["rows"] = "{{ var.many }}"
+    run = place.run(document)
+    assert place.wait(run).state == "failed"
+    assert "'many'" in (place.stages(run)["in0"].error or {})["message"]
+    worker.end()
