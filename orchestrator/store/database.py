@@ -20,7 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.clock import Clock
 from orchestrator.errors import StoreError, UsageError
+from orchestrator.store import measures
 from orchestrator.store.hints import Hints
+from orchestrator.store.measures import Noted
 from orchestrator.store.writers import LEASE
 from orchestrator.telemetry import metrics
 
@@ -99,11 +101,13 @@ class Database(ABC):
         else:
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    def _committed(self, topics: set[str], asked_at: float) -> None:
-        """Tell of a transaction that has committed: how long it took, and its hints."""
-        metrics.transaction(self.clock.monotonic() - asked_at)
+    def _committed(self, topics: set[str], moved: Noted, asked_at: float) -> None:
+        """Tell of a transaction that has committed: its hints, how long it took, and what moved in it."""
         if topics:
             self.hints.send(topics)
+        metrics.transaction(self.clock.monotonic() - asked_at)
+        if moved:
+            measures.tell(self, moved)
 
     def _suspend_if_asked(self) -> None:
         if self._suspend_asked:

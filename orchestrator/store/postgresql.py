@@ -24,6 +24,7 @@ from orchestrator.store import HEAD, migrate
 from orchestrator.store.database import CollisionError, Database, Health, between
 from orchestrator.store.dialects import postgresql_library, take_schema_lock
 from orchestrator.store.hints import collected
+from orchestrator.store.measures import noted
 from orchestrator.store.notifications import Notifications
 
 _OLDEST = (13,)  # the first with pg_current_xact_id
@@ -83,11 +84,11 @@ class PostgresqlDatabase(Database):
         with self._explained(), self._engine.connect() as connection, collected(connection) as hints:
             self._writing.add(thread)
             try:
-                with between(connection, begin):
+                with noted(connection) as moved, between(connection, begin):
                     yield connection
             finally:
                 self._writing.discard(thread)
-        self._committed(hints, asked_at)
+        self._committed(hints, moved, asked_at)
         self._suspend_if_asked()
 
     @contextlib.contextmanager

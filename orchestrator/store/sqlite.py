@@ -27,6 +27,7 @@ from orchestrator.store.datagrams import Datagrams
 from orchestrator.store.dialects import has_wal_reset_defect, sqlite_library
 from orchestrator.store.filesystems import refuse_network
 from orchestrator.store.hints import collected
+from orchestrator.store.measures import noted
 from orchestrator.store.writers import WriterQueue
 
 _BUSY = 15_000  # milliseconds; beyond our own queue only a checkpoint or a foreign tool is waited for
@@ -61,10 +62,11 @@ class SqliteDatabase(Database):
             self._explained(),
             self._engine.connect() as connection,
             collected(connection) as hints,
+            noted(connection) as moved,
             between(connection, "BEGIN IMMEDIATE"),
         ):
             yield connection
-        self._committed(hints, asked_at)
+        self._committed(hints, moved, asked_at)
         self._suspend_if_asked()
 
     @contextlib.contextmanager

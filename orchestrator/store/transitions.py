@@ -24,7 +24,7 @@ from orchestrator.runs.states import (
     StageState,
     may_follow,
 )
-from orchestrator.store import hints
+from orchestrator.store import hints, measures
 from orchestrator.store.sets import within
 from orchestrator.store.tables import Attempt, Epoch, Event, Run, StageRun, table_of
 
@@ -61,6 +61,7 @@ class Moves:
     def run(self, number: int, old: RunState, new: RunState, **values: Any) -> None:
         """A run moves."""
         self._add(runs, number, old, new, values)
+        measures.note_run(self._connection, number, new)
         self.tell("run", run=number, old=old, new=new)
 
     def stage(
@@ -83,6 +84,7 @@ class Moves:
     ) -> None:
         """An attempt moves. A snooze makes no event."""
         self._add(attempts, attempt, old, new, values)
+        measures.note_attempt(self._connection, attempt, new)
         outcome = values.get("outcome")
         if outcome != Outcome.SNOOZED:
             detail = {"outcome": outcome} if outcome else None
