@@ -128,7 +128,9 @@ def _waits_for_others(run: Run, stage: Stage) -> Iterator[Reason]:
         yield Reason("upstreams", text, "wait for them; ask why about one to see what keeps it", stage.id)
     if run.state == RunState.RUNNING and not stage.open_branches and not upstreams:
         text = f"{stage.id} waits, and nothing above it is open"
-        yield Reason("not_judged", text, "fustgo db check --runs judges it anew; report this", stage.id)
+        yield Reason(
+            "not_judged", text, "have it judged anew: fustgo db check --runs; and report this", stage.id
+        )
 
 
 def _keeps(facts: Facts, stage: Stage, queued: Queued) -> Iterator[Reason]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.cli.main import build_parser
 from orchestrator.client import Client
 from orchestrator.errors import UsageError
 from orchestrator.runs.report import Report
@@ -64,7 +67,10 @@ class Services:
 
     def why(self, run: Run, node: str | None = None) -> dict[str, Reason]:
         found = self.client.why(str(run.number), node)
-        assert all(reason.text and reason.remedy for reason in found)
+        for reason in found:
+            assert reason.text
+            assert reason.remedy
+            must_be_commands(reason.remedy)
         return {reason.code: reason for reason in found}
 
     def only(self, run: Run, code: str, node: str | None = None) -> Reason:
@@ -72,6 +78,14 @@ class Services:
         found = self.why(run, node)
         assert list(found) == [code]
         return found[code]
+
+
+def must_be_commands(remedy: str) -> None:
+    """What a remedy tells to type is something that can be typed."""
+    for command in re.findall(r"fustgo ([^;,:]+)", remedy):
+        words = shlex.split(command)
+        if words not in (["standalone"], ["worker"]):  # they take nothing
+            build_parser(words[0]).parse_args(words)
 
 
 @pytest.fixture
