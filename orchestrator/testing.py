@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,12 +27,16 @@ from orchestrator.engine.discovery import discovered
 from orchestrator.engine.signals import Signals
 from orchestrator.errors import FustgoError, UsageError
 from orchestrator.runs.figures import node_figures
+from orchestrator.runs.report import Report
+from orchestrator.runs.states import Outcome
 from orchestrator.runs.times import given_date
 from orchestrator.sdk.connection import CONNECTION_PREFIX, VARIABLE_PREFIX
 from orchestrator.sdk.decorated import functions_of
 from orchestrator.sdk.registry import Registry
 from orchestrator.store.memory import MemoryDatabase
-from orchestrator.worker.inline import InlineWorker
+from orchestrator.store.queue import Claimed
+from orchestrator.store.variables import set_variable
+from orchestrator.worker.inline import InlineWorker, Watcher
 
 if TYPE_CHECKING:
     from orchestrator.dag.builder import DAG
@@ -47,27 +51,29 @@ def run(
     params: Mapping[str, Any] | None,
     logical_date: datetime | str | None,
     connections: Mapping[str, str | Mapping[str, Any]] | None,
-    variables: Mapping[str, str] | None,
+    variables: Mapping[str, Any] | None,
     project: Path | str | None,
     raises: bool,
 ) -> RunResult:
     """See `DAG.test`."""
     registry, clock = Registry(), LeapingClock()
     definition = _definition(dag, registry, _folder(project))
-    environ = os.environ | _variables(connections or {}, variables or {})
-    errors: list[FustgoError] = []
+    environ = _environ(connections or {}, variables or {})
+    trial = Trial()
     with TemporaryDirectory(prefix="fustgo-test-") as folder:
         database = MemoryDatabase(clock)
         try:
+            _set_variables(database, variables or {})
             client = Client(database, registry, clock, Path(folder))
             worker = client.register_command()
             created = _start(client, definition, worker, params or {}, logical_date)
+            hears = trial.errors.append
             executor = TrialWorker(
-                database, registry, clock, Path(folder), worker, Signals(), environ, errors.append
+                database, registry, clock, Path(folder), worker, Signals(), environ, hears, trial
             )
             executor.run_to_end(created.number, _Silent(), definition.tree)
             view = client.show_run(str(created.number))
-            result = _result(view, client.rejects_folder(view), errors)
+            result = _result(view, client.rejects_folder(view), trial)
         finally:
             database.close()
     if raises and not result.succeeded and result.errors:
@@ -89,14 +95,34 @@ class LeapingClock(SystemClock):
         self._ahead += max(timedelta(), due - self.now())
 
 
+@dataclass
+class Trial:
+    """What is kept of a test beside its run: errors, runs that were not triggered, how the last try ended."""
+
+    errors: list[FustgoError] = field(default_factory=list)
+    triggered: list[Mapping[str, Any]] = field(default_factory=list)
+    failed: bool = False
+
+
 @dataclass(frozen=True)
 class TrialWorker(InlineWorker):
-    """The inline executor, whose retries wait for nothing."""
+    """The inline executor, whose retries wait for nothing, and which triggers no other DAG: it knows none."""
+
+    trial: Trial = field(default_factory=Trial)
+
+    def _finish(self, claimed: Claimed, report: Report, watcher: Watcher) -> None:
+        triggers = tuple(effect for effect in report.effects if effect["effect"] == "trigger_run")
+        self.trial.failed = report.outcome == Outcome.FAILED
+        self.trial.triggered += triggers
+        others = tuple(effect for effect in report.effects if effect not in triggers)
+        super()._finish(claimed, replace(report, effects=others), watcher)
 
     def _wait(self, due: datetime | None) -> None:
-        assert isinstance(self.clock, LeapingClock)
-        if due is not None:
+        if self.trial.failed and due is not None:
+            assert isinstance(self.clock, LeapingClock)
             self.clock.leap(due)
+        else:
+            super()._wait(due)
 
 
 class _Silent:
@@ -149,28 +175,37 @@ def _folder(project: Path | str | None) -> Path:
     return folder
 
 
-def _variables(
-    connections: Mapping[str, str | Mapping[str, Any]], variables: Mapping[str, str]
+def _environ(
+    connections: Mapping[str, str | Mapping[str, Any]], variables: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Connections and variables as the environment would hold them."""
-    given = {}
+    """The environment with these connections, and without its own values of these variables."""
+    hidden = {VARIABLE_PREFIX + name.upper() for name in variables}
+    environ = {name: text for name, text in os.environ.items() if name not in hidden}
     for name, value in connections.items():
-        given[CONNECTION_PREFIX + name.upper()] = value if isinstance(value, str) else json.dumps(dict(value))
-    for name, text in variables.items():
-        if not isinstance(text, str):
-            raise UsageError(f"variable {name!r} is {text!r}, which is no text", hint="write it in quotes")
-        given[VARIABLE_PREFIX + name.upper()] = text
-    return given
+        text = value if isinstance(value, str) else json.dumps(dict(value))
+        environ[CONNECTION_PREFIX + name.upper()] = text
+    return environ
 
 
-def _result(view: RunView, rejects: Path | None, errors: list[FustgoError]) -> RunResult:
+def _set_variables(database: MemoryDatabase, variables: Mapping[str, Any]) -> None:
+    with database.transaction() as connection:
+        for name, value in variables.items():
+            try:
+                json.dumps(value)
+            except (TypeError, ValueError):
+                raise UsageError(f"variable {name!r} is no JSON value: {value!r}") from None
+            set_variable(connection, name, value, database.clock.now())
+
+
+def _result(view: RunView, rejects: Path | None, trial: Trial) -> RunResult:
     return RunResult(
         state=str(view.run.state),
         run_id=view.run.run_id,
         stages={stage.stage_run.stage: str(stage.stage_run.state) for stage in view.stages},
         nodes=dict(_nodes(view)),
         rejects=tuple(_lines(rejects)),
-        errors=tuple(map(raised, errors)),
+        triggered=tuple(trial.triggered),
+        errors=tuple(map(raised, trial.errors)),
     )
 
 

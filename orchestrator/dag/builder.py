@@ -132,14 +132,15 @@ class DAG:
         params: Mapping[str, Any] | None = None,
         logical_date: datetime | str | None = None,
         connections: Mapping[str, str | Mapping[str, Any]] | None = None,
-        variables: Mapping[str, str] | None = None,
+        variables: Mapping[str, Any] | None = None,
         project: Path | str | None = None,
         raises: bool = True,
     ) -> RunResult:
         """Run the DAG here and now, in this thread, and keep nothing: for debuggers and tests.
 
         The store is in memory, the code is that of every run. Inputs are read and outputs written as ever;
-        relative paths resolve against `project` (default: the present folder). Retries are made at once.
+        relative paths resolve against `project` (default: the present folder). Retries are made at once; runs
+        of other DAGs are not triggered, but listed.
         `connections` and `variables` come before those of the environment; a connection is a URL or a
         mapping with a `type`.
 

@@ -31,7 +31,8 @@ class RunResult:
     """A run after a test. `state` is `success` or `failed` (or `cancelled`).
 
     `stages` are the states by stage id, `rejects` the records that nobody routed (`node code reason source
-    position record`), `errors` what was raised, in order: also in a run that ended well all the same.
+    position record`), `triggered` what actions would have triggered, `errors` what was raised, in order: also
+    in a run that ended well all the same.
     """
 
     state: str
@@ -39,6 +40,7 @@ class RunResult:
     stages: Mapping[str, str]
     nodes: Mapping[str, NodeResult]
     rejects: Sequence[Mapping[str, Any]] = ()
+    triggered: Sequence[Mapping[str, Any]] = ()
     errors: Sequence[BaseException] = field(default=(), repr=False)
 
     @property

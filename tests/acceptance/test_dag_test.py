@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from operators import CsvInput, CsvOutput
-from orchestrator import DAG, processor
+from orchestrator import DAG, Result, SetVariable, TriggerRun, action, branch, processor
 from orchestrator.errors import Problems, UsageError
 from orchestrator.sdk.context import Context
 
@@ -177,6 +177,44 @@ def test_connections_and_variables_are_given(project: Path) -> None:
     assert elsewhere.nodes["asked"].result == "p"
 
 
+@action
+def told(context: Context) -> Result:
+    return Result(
+        {"rows": context.results["people"]["rows"]}, SetVariable("last", "people.csv"), TriggerRun("other")
+    )
+
+
+@action
+def wrong(context: Context) -> None:
+    raise KeyError("nobody")
+
+
+@branch
+def chosen(context: Context) -> str:
+    return "told"
+
+
+def test_actions_and_branches_run_too_and_no_other_dag_is_triggered() -> None:
+    with DAG("acting") as dag:
+        people = CsvInput("people", path="people.csv")
+        people >> CsvOutput("out", path="out/first.csv") >> chosen >> told
+        chosen >> wrong
+        again = CsvInput("again", path="{{ var.last }}", trigger_rule="none_failed")
+        told >> again >> CsvOutput("copy", path="out/copy.csv")
+    result = dag.test(variables={"last": "nothing.csv"})
+    assert result.nodes["told"].result == {"rows": 3}
+    assert (result.nodes["wrong"].state, result.nodes["copy"].rows_in) == ("skipped", 3)
+    assert [effect["dag_id"] for effect in result.triggered] == ["other"]
+
+
+def test_what_an_action_raises_is_raised() -> None:
+    with DAG("failing") as dag:
+        wrong("now")
+    with pytest.raises(KeyError, match="nobody") as caught:
+        dag.test()
+    assert caught.traceback[-1].frame.code.name == "wrong"
+
+
 def test_bad_use_says_what_to_do() -> None:
     with DAG("wrong") as dag:
         CsvInput("people", path="people.csv") >> CsvOutput("out", path="out/x.csv", trigger_rule="sometimes")
@@ -189,7 +227,7 @@ def test_bad_use_says_what_to_do() -> None:
         with pytest.raises(UsageError):
             dag.test(**wrong)
     with pytest.raises(UsageError, match="variable 'a'"):
-        dag.test(variables={"a": 1})  # type: ignore[dict-item]
+        dag.test(variables={"a": object()})
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
