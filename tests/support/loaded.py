@@ -10,13 +10,12 @@ from pathlib import Path
 from orchestrator import settings
 from orchestrator.clock import SystemClock
 from orchestrator.runs.report import Report
-from orchestrator.runs.states import Outcome, RunState
+from orchestrator.runs.states import Outcome
 from orchestrator.scheduler import loader
-from orchestrator.store import lifecycle, processes, runs, steps, workers
+from orchestrator.store import processes, promotion, steps, workers
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.logs import log_path
 from orchestrator.store.queue import Claimed
-from orchestrator.store.transitions import move_run
 
 
 def open_home(home: Path) -> Database:
@@ -58,13 +57,7 @@ class Services:
 
     def promote(self) -> None:
         """Start the runs that are queued."""
-        with self.database.transaction() as connection:
-            for run in runs.unended(connection):
-                if run.state == RunState.QUEUED:
-                    now = self.database.clock.now()
-                    old, new = RunState.QUEUED, RunState.RUNNING
-                    move_run(connection, run.number, old, new, now=now, started_at=now)
-                    lifecycle.settle(connection, runs.get(connection, run.number), now)
+        promotion.sweep(self.database)
 
     def claim(self) -> dict[str, Claimed]:
         """Claim everything that is due, by stage."""
