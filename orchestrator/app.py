@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +89,14 @@ def open_store(settings: Settings) -> Database:
     return open_database(settings.database.url, clock=SystemClock(), lease=lease)
 
 
-def serve_scheduler(settings: Settings, ready: Callable[[str], None]) -> int:
-    """Be a scheduler until SIGTERM or SIGINT; the exit code.
+def place_of(settings: Settings) -> str:
+    """How people know the store: a file, or a URL without its password."""
+    url = settings.database.url.removeprefix("sqlite:///")
+    return re.sub(r"(://[^:/@]*:)[^/]*@", r"\1***@", url)
+
+
+def serve(service: str, settings: Settings, ready: Callable[[str], None]) -> int:
+    """Be a `scheduler` or a `worker` until SIGTERM or SIGINT; the exit code.
 
     `ready` is called once, when it serves, with what people should know of it. Raises FustgoError where it
     cannot begin.
@@ -98,9 +105,21 @@ def serve_scheduler(settings: Settings, ready: Callable[[str], None]) -> int:
 
     create_home(settings.home)
     with (
-        contextlib.closing(telemetry.start(settings, "scheduler")),
+        contextlib.closing(telemetry.start(settings, service)),
         contextlib.closing(open_store(settings)) as database,
     ):
-        from orchestrator.scheduler.service import serve
+        if service == "scheduler":
+            from orchestrator.scheduler.service import serve as serve_scheduler
 
-        return serve(database, settings, ready)
+            return serve_scheduler(database, settings, ready)
+        from orchestrator.worker.service import serve as serve_worker
+
+        return serve_worker(database, settings, ready)
+
+
+def prepare_services() -> None:
+    """Import what scheduler and worker share, so that processes forked from this one share it in memory.
+
+    Nothing is opened: no thread, no connection and no file may be there when they are forked.
+    """
+    import orchestrator.scheduler.service  # noqa: F401

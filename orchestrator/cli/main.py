@@ -18,11 +18,13 @@ EXIT_CODES = (
 )
 
 COMMANDS = {
+    "standalone": ("services", "serve everything on this host: a scheduler and a worker"),
     "run": ("run", "run a DAG file, or a loaded DAG, here and now"),
     "plan": ("plan", "show stages, edges, schemas and guarantees of a DAG file, without running it"),
     "dags": ("dags", "list and show DAGs, and start runs of them"),
     "runs": ("runs", "list and show runs, and act on them"),
     "scheduler": ("services", "load DAGs, and look after what is due or dead"),
+    "worker": ("services", "execute runs"),
     "workers": ("workers", "list the processes that execute runs, or let one finish and go"),
     "pools": ("pools", "list, set and delete pools"),
     "schema": ("schema", "JSON Schema of a DAG file, for editors"),
@@ -75,7 +77,10 @@ def _command_of(argv: Sequence[str]) -> str:
 def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code. Errors that people can act on are printed, not raised."""
     try:
-        args = build_parser(_command_of(argv)).parse_args(argv)
+        command = _command_of(argv)
+        if not command and "--config" in [word.partition("=")[0] for word in argv]:
+            argv, command = [*argv, "standalone"], "standalone"
+        args = build_parser(command).parse_args(argv)
         code: int = args.run(args)
         return _said(code)
     except SystemExit as ended:

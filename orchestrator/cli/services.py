@@ -1,25 +1,61 @@
-"""`fustgo scheduler`: the process that loads DAGs, and looks after what is due or dead."""
+"""`fustgo standalone`, `scheduler` and `worker`: the processes that run what is loaded."""
 
 from __future__ import annotations
 
 import argparse
 import gc
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.settings import Settings
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Make the command's parser run it."""
-    parser.set_defaults(run=_scheduler)
+    """Make the parser of one of these commands run it."""
+    command = {"standalone": standalone, "scheduler": _scheduler, "worker": _worker}
+    parser.set_defaults(run=command[parser.prog.rpartition(" ")[2]])
+
+
+def standalone(args: argparse.Namespace) -> int:
+    """A scheduler and a worker on one store, as child processes, until Ctrl-C or SIGTERM."""
+    from orchestrator import app
+    from orchestrator.cli.supervisor import Supervisor
+
+    settings = _settings(args.config)
+    app.prepare_services()
+
+    def all_ready() -> None:
+        print(f"fustgo is ready; its store is {app.place_of(settings)}; Ctrl-C ends it", flush=True)
+
+    services = {
+        name: (lambda ready, name=name: app.serve(name, settings, ready)) for name in ("scheduler", "worker")
+    }
+    return Supervisor(services, all_ready).run()
 
 
 def _scheduler(args: argparse.Namespace) -> int:
-    from orchestrator import app
-    from orchestrator.settings import load
+    return _serve("scheduler", args.config)
 
-    settings = load(args.config)
+
+def _worker(args: argparse.Namespace) -> int:
+    return _serve("worker", args.config)
+
+
+def _serve(service: str, config: Path | None) -> int:
+    from orchestrator import app
+
+    settings = _settings(config)
 
     def ready(line: str) -> None:
-        print(f"scheduler: {line}", flush=True)
+        print(f"{service}: {line}; its store is {app.place_of(settings)}", flush=True)
 
     gc.freeze()
     gc.enable()
-    return app.serve_scheduler(settings, ready)
+    return app.serve(service, settings, ready)
+
+
+def _settings(config: Path | None) -> Settings:
+    from orchestrator.settings import load
+
+    return load(config)

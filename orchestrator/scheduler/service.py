@@ -19,7 +19,7 @@ from orchestrator.errors import StoreError
 from orchestrator.scheduler import loader
 from orchestrator.scheduler.rescuer import Rescuer
 from orchestrator.settings import Settings
-from orchestrator.store import hints, processes, timeouts, workers
+from orchestrator.store import hints, processes, promotion, timeouts, workers
 from orchestrator.store.database import Database
 from orchestrator.store.shared_folder import prove_shared
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RESCUE_EVERY = 2.0  # seconds
+PROMOTE_EVERY = 5.0
 LONGEST_WAIT = 5.0
 _log = logging.getLogger("fustgo.scheduler")
 
@@ -69,7 +70,7 @@ class Scheduler:
         self._rescuer = Rescuer(database, lease=settings.worker.lease.total_seconds())
         self._listener = hints.listen(database)
         self._timeouts = Duty(self._time_out)
-        self._duties = [Duty(self._beat), Duty(self._rescue), self._timeouts]
+        self._duties = [Duty(self._beat), Duty(self._rescue), Duty(self._promote), self._timeouts]
         self._interval = settings.worker.heartbeat_interval.total_seconds()
         self._worker = self._register()
         self._draining = False
@@ -120,6 +121,10 @@ class Scheduler:
     def _rescue(self) -> float:
         self._rescuer.sweep()
         return RESCUE_EVERY
+
+    def _promote(self) -> float:
+        promotion.sweep(self._database)
+        return PROMOTE_EVERY
 
     def _time_out(self) -> float:
         following = timeouts.end_late(self._database)

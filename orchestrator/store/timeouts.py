@@ -13,7 +13,12 @@ from orchestrator.store.runs import runs as _runs
 from orchestrator.store.verbs.cancelling import cancel_run
 
 # A command's own run is as long as who waits for it wants it to be.
-_TIMED = (_runs.c.state == RunState.RUNNING, _runs.c.cancel_cause.is_(None), _runs.c.held_by.is_(None))
+_TIMED = (
+    _runs.c.state == RunState.RUNNING,
+    _runs.c.cancel_cause.is_(None),
+    _runs.c.held_by.is_(None),
+    ~_runs.c.paused,  # its time stands still
+)
 
 
 def end_late(database: Database) -> datetime | None:
@@ -33,5 +38,5 @@ def end_late(database: Database) -> datetime | None:
 
 def _end(connection: Connection, number: int, now: datetime) -> None:
     run = runs.lock(connection, number)
-    if run.state == RunState.RUNNING and run.cancel_cause is None and run.timeout_at is not None:
+    if run.state == RunState.RUNNING and run.cancel_cause is None and not run.paused:
         cancel_run(connection, run, now, cause="timeout")

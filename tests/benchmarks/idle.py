@@ -53,7 +53,7 @@ def busy() -> dict[str, object]:
             rows = {"id": source, "type": "generate", "kind": "input", "config": {"rows": 1_000_000}}
             nodes += [
                 {**rows, **after},
-                {"id": kept, "type": "filter", "from": source, "config": {"condition": "n % 2 = 0"}},
+                {"id": kept, "type": "filter", "from": source, "config": {"condition": "row % 2 = 0"}},
                 {"id": end, "type": "discard", "kind": "output", "from": kept},
             ]
     return {"id": "busy", "nodes": nodes}
