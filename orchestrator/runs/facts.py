@@ -47,7 +47,8 @@ class Taken:
 @dataclass(frozen=True)
 class Run:
     """The run. `active` are the runs that hold the places of its DAG (or backfill), `before` those queued
-    earlier; `schedulers` are those that are online. `holder` is the command that executes it, of `file`.
+    earlier; a paused backfill has no places. `schedulers` are those that are online. `holder` is the command
+    that executes it, of `file`.
     """
 
     number: int

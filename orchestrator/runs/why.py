@@ -49,9 +49,11 @@ def _of_run(facts: Facts) -> Iterator[Reason]:
 
 def _promotion(run: Run) -> Reason:
     """Why a queued run does not begin."""
-    if not run.schedulers:
-        text = f"run {run.number} is queued, and no scheduler is alive to start it"
-        return Reason("no_scheduler", text, "start one: fustgo standalone, or fustgo scheduler")
+    if run.places == 0:
+        text = f"run {run.number} waits: its backfill is paused"
+        if run.lane != "backfill":
+            text = f"run {run.number} waits: {run.dag} may have no active runs"
+        return Reason("no_places", text, "resume the backfill, or raise max_active_runs")
     if len(run.active) >= run.places:
         places = f"{run.dag} may have {run.places} active, and has {_runs(run.active)}"
         text = f"run {run.number} waits for a place: {places}"
@@ -59,6 +61,9 @@ def _promotion(run: Run) -> Reason:
     if len(run.active) + len(run.before) >= run.places:
         text = f"run {run.number} waits behind {_runs(run.before)}, queued before it"
         return Reason("runs_before", text, "wait, cancel one of them, or raise max_active_runs")
+    if not run.schedulers:
+        text = f"run {run.number} is queued, and no scheduler is alive to start it"
+        return Reason("no_scheduler", text, "start one: fustgo standalone, or fustgo scheduler")
     text = f"run {run.number} is queued; nothing keeps it"
     return Reason("about_to_start", text, "wait: a scheduler starts it within seconds")
 

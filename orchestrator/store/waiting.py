@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -44,7 +44,8 @@ def read_facts(
     of_dag = [one for one, owner in taken if owner == run.dag]
     rows = stage_runs.of_run(connection, run.number)
     wanted = _wanted(graph, rows, run, node)
-    due = _due(connection, run, now, sizes, _full_dags(connection, taken))
+    labels = {label for one in known.values() if one.standing == "online" for label in one.labels}
+    due = _due(connection, run, now, sizes, _full_dags(connection, taken), labels)
     queued = _queued(connection, run, due)
     running = {one.stage: one for one, _ in taken if one.run == run.number}
     return facts.Facts(
@@ -116,9 +117,10 @@ def _places(connection: Connection, run: Run, dag: Dag) -> tuple[int, tuple[int,
     if run.backfill is not None:
         from orchestrator.store.tables.services import Backfill
 
-        row = table_of(Backfill)
-        limit = connection.execute(select(row.c.max_active_runs).where(row.c.id == run.backfill))
-        places, mine = limit.scalar_one(), runs.c.backfill == run.backfill
+        table = table_of(Backfill)
+        limits = select(table.c.max_active_runs, table.c.paused).where(table.c.id == run.backfill)
+        row = connection.execute(limits).one()
+        places, mine = 0 if row.paused else row.max_active_runs, runs.c.backfill == run.backfill
     else:
         places, mine = dag.max_active_runs, runs.c.backfill.is_(None)
     query = select(runs.c.number, runs.c.state).where(
@@ -202,22 +204,33 @@ def _queued(connection: Connection, run: Run, due: Iterable[facts.Taken]) -> dic
 
 
 def _due(
-    connection: Connection, run: Run, now: datetime, sizes: Mapping[str, int], full: set[int]
+    connection: Connection,
+    run: Run,
+    now: datetime,
+    sizes: Mapping[str, int],
+    full: Collection[int],
+    labels: Collection[str],
 ) -> tuple[facts.Taken, ...]:
-    """What is queued beside the run's own and may be claimed now, in the order of choice (rule 9)."""
+    """What may be claimed now, as far as only pools and workers keep it, in the order of choice (rule 9).
+
+    Of a held run, what its command may claim. Left out are those whose DAG is at its cap, whose pool is too
+    small for them, and whose label nobody has: they keep nobody else.
+    """
     ours = runs.c.held_by.is_(None) if run.held_by is None else runs.c.held_by == run.held_by
-    query = _joined().where(
+    query = _joined(stages.c.queue).where(
         attempts.c.state == AttemptState.QUEUED,
         attempts.c.due_at <= now,
         runs.c.state == RunState.RUNNING,
         or_(attempts.c.only.is_not(None), ~runs.c.paused & ~stages.c.paused),
         ours,
     )
-    order = (runs.c.lane.desc(), stages.c.weight.desc(), runs.c.number, attempts.c.id)
+    order = (runs.c.lane.desc(), stages.c.weight.desc(), runs.c.number, stages.c.id)
     return tuple(
         _as_taken(row)
         for row in connection.execute(query.order_by(*order))
-        if row.dag not in full and row.pool_slots <= sizes.get(row.pool, row.pool_slots)
+        if row.dag not in full
+        and row.pool_slots <= sizes.get(row.pool, row.pool_slots)
+        and (row.queue is None or row.queue in labels or run.held_by is not None)
     )
 
 

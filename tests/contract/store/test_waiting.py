@@ -18,12 +18,13 @@ from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome, RunState
 from orchestrator.runs.why import Reason
 from orchestrator.sdk.registry import Registry
-from orchestrator.store import dags, pools, processes, steps, workers
+from orchestrator.store import dags, pools, processes, runs, steps, workers
 from orchestrator.store.database import Database
 from orchestrator.store.queue import Claimed
-from orchestrator.store.tables import Run
+from orchestrator.store.tables import Run, table_of
+from orchestrator.store.tables.services import Backfill
 from orchestrator.store.verbs import pausing
-from tests.support.store import Command, ManualClock, graph
+from tests.support.store import START, Command, ManualClock, graph
 
 
 @dataclass
@@ -141,6 +142,23 @@ def test_a_queued_run_behind_others(services: Services) -> None:
     first, run = services.start(ONE, RunState.QUEUED), services.start(ONE, RunState.QUEUED)
     services.limit(run, max_active_runs=1)
     assert f"behind run {first.number}" in services.why(run)["runs_before"].text
+
+
+def test_a_run_of_a_paused_backfill(services: Services) -> None:
+    services.enter("scheduler")
+    run = services.start(ONE, RunState.QUEUED, run_type="backfill")
+    with services.database.transaction() as connection:
+        made = connection.execute(
+            table_of(Backfill)
+            .insert()
+            .values(
+                dag=run.dag, first=START, last=START, max_active_runs=1, paused=True, params={},
+                created_by="ada", created_at=START,
+            )
+            .returning(table_of(Backfill).c.id)
+        )  # fmt: skip
+        runs.change(connection, run.number, backfill=made.scalar_one())
+    assert "its backfill is paused" in services.only(run, "no_places").text
 
 
 def test_a_paused_run_and_a_paused_stage(services: Services) -> None:
@@ -304,6 +322,17 @@ def test_no_worker_with_the_label(services: Services) -> None:
     assert "label 'gpu'" in reason.text
     services.enter(labels=("gpu",))
     services.only(run, "about_to_run")
+
+
+def test_what_nobody_can_run_keeps_nobody(services: Services) -> None:
+    services.pool("db", 2)
+    worker = services.enter(slots=9)
+    services.start(graph({"a": ""}, pool="db"))
+    services.claim(worker, "a")
+    services.start(graph({"g": ""}, pool="db", pool_slots=2, queue="gpu"))  # would close the pool
+    run = services.start(graph({"a": ""}, pool="db"))
+    services.only(run, "about_to_run")
+    services.claim(worker, "a")
 
 
 def test_all_workers_are_busy_and_others_come_first(services: Services) -> None:
