@@ -38,5 +38,6 @@ def end_late(database: Database) -> datetime | None:
 
 def _end(connection: Connection, number: int, now: datetime) -> None:
     run = runs.lock(connection, number)
-    if run.state == RunState.RUNNING and run.cancel_cause is None and not run.paused:
+    late = run.timeout_at is not None and run.timeout_at <= now
+    if run.state == RunState.RUNNING and run.cancel_cause is None and late and not run.paused:
         cancel_run(connection, run, now, cause="timeout")

@@ -201,12 +201,12 @@ def open_store(folder: Path, clock: ManualClock | None = None) -> SqliteDatabase
 
 def resume(database: Database, run: Run, command: Command, **values: Any) -> Run:
     with database.transaction() as connection:
-        return held.resume_held(connection, run, worker=command.worker, now=START, **values)
+        return held.resume_held(connection, run, worker=command.worker, actor="ada", now=START, **values)
 
 
 def clear(database: Database, run: Run, command: Command, **values: Any) -> Run:
     with database.transaction() as connection:
-        return held.clear_held(connection, run, worker=command.worker, now=START, **values)
+        return held.clear_held(connection, run, worker=command.worker, actor="ada", now=START, **values)
 
 
 def version_of(database: Database, stages: StageGraph, **changes: Any) -> DagVersion:

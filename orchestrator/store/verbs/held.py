@@ -29,6 +29,7 @@ def resume_held(
     run: Run,
     *,
     worker: int,
+    actor: str,
     params: Mapping[str, Json] | None = None,
     version: DagVersion | None = None,
     now: datetime,
@@ -56,7 +57,9 @@ def resume_held(
         refuse_misfit(connection, run, version, clear=clear)
         run = move_version(connection, run, version, now)
     _lower_flags(connection, run, now)
-    retry_stages(connection, run, failed_stages(connection, run), clear=clear, now=now)
+    failed = failed_stages(connection, run)
+    retry_stages(connection, run, failed, clear=clear, now=now)
+    audit(connection, actor, "resume", f"run {run.number}", {"stages": [*failed]}, now)
     lifecycle.settle(connection, runs.get(connection, run.number), now)
     return runs.get(connection, run.number)
 
@@ -66,6 +69,7 @@ def clear_held(
     run: Run,
     *,
     worker: int,
+    actor: str,
     version: DagVersion | None = None,
     now: datetime,
 ) -> Run:
@@ -87,6 +91,7 @@ def clear_held(
     for stage_run in stage_runs.of_run(connection, run.number).values():
         attempts.withdraw(connection, run.number, stage_run.id, now)
         stage_runs.start_over(connection, stage_run, now)
+    audit(connection, actor, "clear", f"run {run.number}", {}, now)
     lifecycle.settle(connection, runs.get(connection, run.number), now)
     return runs.get(connection, run.number)
 

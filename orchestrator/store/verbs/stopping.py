@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from orchestrator.errors import RefusedError
 from orchestrator.runs.states import STAGE_ENDS, StageState, StopAs
-from orchestrator.store import attempts, epochs, stage_runs
+from orchestrator.store import attempts, epochs, hints, stage_runs
 from orchestrator.store.tables import Run, StageRun
 
 
@@ -33,6 +33,7 @@ def must_wait(connection: Connection, stage_run: StageRun, end: StopAs, now: dat
 def _keep(connection: Connection, stage_run: StageRun, end: StopAs) -> None:
     if stage_run.stop_as not in (end, StopAs.REMOVED) and not stage_run.abandoning:
         stage_runs.change(connection, stage_run.id, stop_as=end)
+        hints.mark(connection, "ask")
 
 
 def refuse_owing(connection: Connection, run: Run, stage_run: StageRun, verb: str) -> None:

@@ -171,7 +171,7 @@ def test_an_abandoned_epoch_counts_so_that_its_rows_are_not_read_again(
         held.abandon_held(connection, run, worker=command.worker, actor="me", now=database.clock.now())
     command.finish(command.must_claim().attempt)
     with database.transaction() as connection:
-        held.resume_held(connection, run, worker=command.worker, now=database.clock.now())
+        held.resume_held(connection, run, worker=command.worker, actor="ada", now=database.clock.now())
     checkpoint = steps.opened(database, command.must_claim().attempt)
     assert (checkpoint.last, checkpoint.owed) == (given_up, None)
     assert (checkpoint.highest, checkpoint.applied, checkpoint.abandoned) == (2, 1, 2)

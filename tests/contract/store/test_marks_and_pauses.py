@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select as sockets
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
@@ -10,7 +12,8 @@ from sqlalchemy import select
 from orchestrator.client import Done
 from orchestrator.errors import FustgoError, RefusedError
 from orchestrator.runs.states import Outcome, RunState, StageState
-from orchestrator.store import runs
+from orchestrator.store import hints, runs, timeouts
+from orchestrator.store.database import open_database
 from orchestrator.store.tables import table_of
 from orchestrator.store.tables.services import Audit
 from tests.support.services import Service
@@ -95,11 +98,20 @@ def test_a_pause_at_once_takes_away_what_runs_and_says_what_is_lost(service: Ser
 def test_timeouts_stand_still_while_a_run_is_paused(service: Service) -> None:
     run = service.begin(CHAIN)
     with service.database.transaction() as connection:
-        runs.change(connection, run.number, timeout_at=service.clock.now())
+        soon = service.clock.now() + timedelta(seconds=10)
+        runs.change(connection, run.number, timeout_at=soon)
     service.client.pause(str(run.number))
     service.clock.forward(90)
+    timeouts.end_late(service.database)
+    assert service.run(run.number).state == RunState.RUNNING
     service.client.resume(str(run.number))
-    assert service.run(run.number).timeout_at == service.clock.now()
+    assert service.run(run.number).timeout_at == service.clock.now() + timedelta(seconds=10)
+    service.clock.forward(9)
+    timeouts.end_late(service.database)
+    assert service.run(run.number).state == RunState.RUNNING
+    service.clock.forward(1)
+    timeouts.end_late(service.database)
+    assert (service.run(run.number).state, service.run(run.number).cancel_cause) == ("failed", "timeout")
 
 
 # all
@@ -144,3 +156,33 @@ def test_every_verb_is_one_row_of_the_audit_log(service: Service) -> None:
     assert rows[-1].detail["changed"] == {"run": 1, "stage": 3, "attempt": 1}
     assert service.run(run.number).note == "look at this"
     assert service.states(run.number)["a"] == StageState.CANCELLED
+
+
+def test_verbs_wake_those_whom_they_concern(service: Service, url: str) -> None:
+    run = service.begin(CHAIN)
+    service.must_claim("a")
+    name = str(run.number)
+    other = open_database(url, clock=service.clock)
+    listener = hints.listen(other)
+    try:
+        service.client.cancel(name, dry_run=True)
+        service.client.note(name, "nobody need wake for this")
+        service.client.pause(name)
+        assert heard(listener) == {"ask"}
+        service.client.resume(name)
+        assert heard(listener) == {"work"}
+        service.client.mark(name, "a", "failed")
+        assert heard(listener) == {"ask"}
+        service.client.pause(name, now=True)
+        assert "ask" in heard(listener)
+    finally:
+        listener.close()
+        other.close()
+
+
+def heard(listener: hints.Listener) -> set[str]:
+    """The next topics."""
+    while sockets.select([listener], [], [], 10.0)[0]:
+        if topics := listener.take():
+            return topics
+    return set()
