@@ -149,6 +149,7 @@ class HeldVerbs(Surface):
                 connection,
                 run,
                 worker=worker,
+                actor=self.actor,
                 params=given,
                 version=_present(definition, version),
                 now=self.clock.now(),
@@ -173,6 +174,7 @@ class HeldVerbs(Surface):
                 connection,
                 run,
                 worker=worker,
+                actor=self.actor,
                 version=_present(definition, version),
                 now=self.clock.now(),
             )

@@ -20,7 +20,7 @@ from orchestrator.dag.model import Dag
 from orchestrator.dag.params import resolve_params
 from orchestrator.errors import UsageError
 from orchestrator.runs.times import given_date
-from orchestrator.store import runs
+from orchestrator.store import promotion, runs
 from orchestrator.store.verbs import abandoning, cancelling, clearing, marking, noting, pausing, retrying
 from orchestrator.store.verbs.acts import NOTHING, Done, Work, act, conclude, perform, standing
 from orchestrator.store.verbs.marking import Mark
@@ -161,4 +161,6 @@ class ServiceVerbs(Surface):
 
     def _promoted(self, done: Done) -> Done:
         """Promote what may run now; a transaction of its own (rule 8.13)."""
+        if not done.dry_run and done.effects.changes:
+            promotion.promote(self.database, done.run.dag)
         return done

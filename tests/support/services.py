@@ -7,15 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-
 from orchestrator.client import Client
 from orchestrator.dag.stages import StageGraph
-from orchestrator.runs.states import RunState
 from orchestrator.sdk.registry import Registry
-from orchestrator.store import checks, dags, lifecycle, queue, runs, steps
+from orchestrator.store import checks, dags, promotion, queue, steps
 from orchestrator.store.tables import Attempt, Epoch, Run, StageRun, table_of
-from orchestrator.store.transitions import move_run
 from tests.support.store import Command, document, graph
 
 TABLES = {table_of(entity).name: table_of(entity) for entity in (Run, StageRun, Attempt, Epoch)}
@@ -65,17 +61,14 @@ class Service(Command):
         return self.run(run.number)
 
     def promote(self) -> None:
-        """Make every queued run run, as the scheduler does where there is room."""
-        with self.database.read() as connection:
-            number, state = runs.runs.c.number, runs.runs.c.state
-            queued = connection.execute(select(number).where(state == RunState.QUEUED)).scalars().all()
-        for number in queued:
-            with self.database.transaction() as connection:
-                run = runs.lock(connection, number)
-                if run.state == RunState.QUEUED:
-                    now = self.clock.now()
-                    move_run(connection, number, run.state, RunState.RUNNING, now=now, started_at=now)
-                    lifecycle.settle(connection, runs.get(connection, number), now)
+        """Make what waits run where there is room, as the scheduler's sweep does."""
+        promotion.sweep(self.database)
+
+    def waiting(self, stages: StageGraph) -> Run:
+        """A run that stays queued: its DAG may have one at a time, and has that one."""
+        self.load(stages, header={"max_active_runs": 1})
+        self.client.trigger("people")
+        return self.client.trigger("people").run
 
     def claim(self) -> queue.Claimed | None:
         return next(iter(steps.claim(self.database, worker=self.worker)), None)

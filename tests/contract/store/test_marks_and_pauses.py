@@ -168,11 +168,11 @@ def test_verbs_wake_those_whom_they_concern(service: Service, url: str) -> None:
         service.client.cancel(name, dry_run=True)
         service.client.note(name, "nobody need wake for this")
         service.client.pause(name)
-        assert heard(listener) == {"ask"}
+        assert "ask" in heard(listener)
         service.client.resume(name)
-        assert heard(listener) == {"work"}
+        assert "work" in heard(listener)
         service.client.mark(name, "a", "failed")
-        assert heard(listener) == {"ask"}
+        assert "ask" in heard(listener)
         service.client.pause(name, now=True)
         assert "ask" in heard(listener)
     finally:

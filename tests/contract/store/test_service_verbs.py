@@ -47,14 +47,15 @@ def test_a_trigger_checks_the_dag_and_its_params_first(service: Service) -> None
     assert service.client.list_runs() == []
 
 
-def test_a_triggered_run_waits_to_be_promoted(service: Service) -> None:
-    service.load(CHAIN)
+def test_a_triggered_run_is_promoted_at_once_where_there_is_room(service: Service) -> None:
+    service.load(CHAIN, header={"max_active_runs": 1})
     done = service.client.trigger("people", logical_date="2026-02-03")
     assert (done.run.state, done.run.run_id) == (RunState.QUEUED, "manual__2026-02-03T00:00:00+00:00")
     assert done.effects.lines()[0].startswith(f"run {done.run.number} is created")
-    assert service.claim() is None
-    service.promote()
-    assert service.run_to_end() == ["a", "b", "c"]
+    assert service.run(done.run.number).state == RunState.RUNNING
+    second = service.client.trigger("people").run
+    assert service.run(second.number).state == RunState.QUEUED
+    assert service.run_to_end() == ["a", "b", "c"] * 2
 
 
 # cancel
@@ -84,8 +85,7 @@ def test_a_cancel_asks_what_runs_and_ends_what_waits(service: Service) -> None:
 
 
 def test_a_queued_run_is_cancelled_at_once(service: Service) -> None:
-    service.load(CHAIN)
-    run = service.client.trigger("people").run
+    run = service.waiting(CHAIN)
     done = service.client.cancel(str(run.number))
     assert done.run.state == RunState.CANCELLED
     assert set(service.states(run.number).values()) == {"cancelled"}
@@ -107,14 +107,16 @@ def test_a_cancel_lets_what_is_decided_reach_its_targets_first(service: Service)
 
 
 def test_a_queued_run_that_owes_an_epoch_applies_it_and_ends_cancelled(service: Service) -> None:
-    run = service.begin(graph({"a": ""}))
+    run = service.begin(graph({"a": ""}), header={"max_active_runs": 1})
     attempt = service.must_claim().attempt
     service.epoch(attempt, 1)
     service.finish(attempt, Outcome.FAILED)
     failing = service.must_claim()
     service.finish(failing.attempt, Outcome.FAILED)
     assert service.stages(run.number)["a"].unresolved
-    assert service.client.retry(str(run.number)).run.state == RunState.QUEUED
+    service.client.trigger("people")  # takes the place
+    service.client.retry(str(run.number))
+    assert service.run(run.number).state == RunState.QUEUED
     service.client.cancel(str(run.number))
     claimed = service.must_claim()
     assert claimed.only == "apply"
@@ -139,13 +141,11 @@ def test_a_retry_goes_on_with_what_failed_and_what_was_cancelled(service: Servic
 
 
 def test_a_cancelled_run_of_which_nothing_had_begun_is_retried_from_its_start(service: Service) -> None:
-    service.load(CHAIN)
-    run = service.client.trigger("people").run
+    run = service.waiting(CHAIN)
     service.client.cancel(str(run.number))
     done = service.client.retry(str(run.number))
     assert (done.run.state, done.run.cancel_cause) == (RunState.QUEUED, None)
-    service.promote()
-    assert service.run_to_end() == ["a", "b", "c"]
+    assert service.run_to_end() == ["a", "b", "c"] * 2
 
 
 def test_a_retry_of_a_node_acts_on_its_stage_and_leaves_others(service: Service) -> None:
@@ -191,8 +191,7 @@ def test_a_clear_of_a_stage_starts_it_over_and_what_ran_below_only_if_it_is_told
     run = service.begin(CHAIN)
     service.run_to_end()
     service.client.clear(str(run.number), nodes=["b"])
-    assert service.states(run.number) == {"a": "success", "b": "none", "c": "success"}
-    service.promote()
+    assert service.states(run.number) == {"a": "success", "b": "queued", "c": "success"}
     assert service.run_to_end() == ["b"]
     service.client.clear(str(run.number), nodes=["b"], downstream=True)
     service.promote()

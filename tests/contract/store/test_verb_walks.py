@@ -30,7 +30,7 @@ FLAG = "paused"  # told as if it were a state of its own
 def test_a_walk_of_verbs_over_live_runs_leaves_none_stuck_and_no_state_outside_the_tables(
     service: Service,
 ) -> None:
-    walk = Walk(service, Random(13), live=steps_of_walk(few=8, many=50))
+    walk = Walk(service, Random(3), live=steps_of_walk(few=8, many=50))
     for index in range(steps_of_walk(few=120, many=5_000)):
         walk.step()
         if index % 25 == 0:
