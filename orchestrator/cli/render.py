@@ -53,7 +53,9 @@ def _as_json(value: Any) -> str:
 
 def run_state(run: Run) -> str:
     """The state of a run as people see it."""
-    return "paused" if run.paused and run.state in ("queued", "running") else str(run.state)
+    from orchestrator.runs.shown import shown_run
+
+    return shown_run(run.state, paused=run.paused)
 
 
 def upstreams(stage: Stage) -> str:

@@ -11,6 +11,8 @@ from orchestrator.cli import run_logs, run_verbs
 from orchestrator.cli.arguments import add_json_argument, add_run_argument, whole_number
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from orchestrator.store.views import RunView, StageView
 
 
@@ -70,18 +72,20 @@ def _show(args: argparse.Namespace) -> int:
 
     app = build_from(args.config)
     view = app.client.show_run(args.run_name)
-    rejects = app.client.rejects_folder(view)
+    rejects, now = app.client.rejects_folder(view), app.clock.now()
     app.close()
     if args.json:
-        print_json(_view_as_json(view))
+        print_json(_view_as_json(view, now))
         return 0
     print_summary(view, rejects, sys.stdout)
     run = view.run
     print(f"uid {run.uid}  file {run.file}  logical date {run.logical_date}")
     if run.params:
         print(f"params {json.dumps(run.params, ensure_ascii=False)}")
+    if run.note:
+        print(f"note {run.note}")
     for stage in view.stages:
-        _print_stage(stage)
+        _print_stage(view, stage, now)
     return 0
 
 
@@ -103,11 +107,13 @@ def _why(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_stage(stage: StageView) -> None:
+def _print_stage(view: RunView, stage: StageView, now: datetime) -> None:
     from orchestrator.cli.render import moment, table
 
-    row = stage.stage_run
-    print(f"\nstage {row.stage}: {row.state}{', a decided epoch is not applied' if row.unresolved else ''}")
+    row, later = stage.stage_run, stage.due is not None and stage.due > now
+    words = [view.shown(stage, now), f"until {moment(stage.due)}" if later else ""]
+    owed = ", a decided epoch is not applied" if row.unresolved else ""
+    print(f"\nstage {row.stage}: {' '.join(filter(None, words))}{owed}")
     if row.error:
         print(f"  {row.error.get('message', '')}")
     tries = [
@@ -120,7 +126,8 @@ def _print_stage(stage: StageView) -> None:
         ]
         for attempt in stage.attempts
     ]
-    print(table(["attempt", "outcome", "claimed", "ended", "error"], tries, indent="  "))
+    if tries:
+        print(table(["attempt", "outcome", "claimed", "ended", "error"], tries, indent="  "))
     if stage.epochs:
         states = ", ".join(
             f"{epoch.number} {epoch.state}{' (final)' if epoch.final else ''}" for epoch in stage.epochs[-5:]
@@ -132,7 +139,7 @@ def _as_json(run: Any) -> dict[str, Any]:
     return dict(run.model_dump(mode="json"))
 
 
-def _view_as_json(view: RunView) -> dict[str, Any]:
+def _view_as_json(view: RunView, now: datetime) -> dict[str, Any]:
     from orchestrator.cli.summary import figures_of
 
     return _as_json(view.run) | {
@@ -140,6 +147,7 @@ def _view_as_json(view: RunView) -> dict[str, Any]:
         "stages": [
             _as_json(stage.stage_run)
             | {
+                "shown": view.shown(stage, now),
                 "nodes": {node: vars(figures) for node, figures in figures_of(stage).items()},
                 "attempts": [_as_json(attempt) for attempt in stage.attempts],
                 "epochs": [vars(epoch) for epoch in stage.epochs],

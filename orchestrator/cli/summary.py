@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, TextIO
 
 from orchestrator.cli.render import count, moment, run_state, seconds, size, table
@@ -23,7 +24,7 @@ def print_summary(view: RunView, rejects: Path | None, out: TextIO) -> None:
     started, ended = run.started_at, run.ended_at
     if started is None:
         return
-    elapsed = sum((_lasted(attempt) for stage in view.stages for attempt in stage.attempts), 0.0)
+    elapsed = _elapsed(view)
     print(
         f"start {moment(started)}  end {moment(ended)}  elapsed {seconds(elapsed)}  (times in UTC)", file=out
     )
@@ -41,6 +42,14 @@ def print_summary(view: RunView, rejects: Path | None, out: TextIO) -> None:
         print(f"rejects that nobody routed: {rejects}/*.jsonl", file=out)
 
 
+def _elapsed(view: RunView) -> float:
+    """Seconds from start to end; of a run that a command holds those in which it worked."""
+    run = view.run
+    if run.held_by is None and run.started_at is not None and run.ended_at is not None:
+        return (run.ended_at - run.started_at).total_seconds()
+    return sum((_lasted(attempt) for stage in view.stages for attempt in stage.attempts), 0.0)
+
+
 def _lasted(attempt: Attempt) -> float:
     """Seconds that an attempt worked; the time between a kill or pause and going on counts for nothing."""
     if attempt.claimed_at is None or attempt.ended_at is None:
@@ -49,10 +58,17 @@ def _lasted(attempt: Attempt) -> float:
 
 
 def figures_of(stage: StageView) -> dict[str, Figures]:
-    """The figures of a stage's nodes as its last epoch holds them, in the order of the stage."""
-    from orchestrator.runs.figures import node_figures
+    """The figures of a stage's nodes, in the order of the stage: live ones while it runs, else those that
+    its last epoch holds.
+    """
+    from orchestrator.runs.figures import Figures, node_figures
 
-    found = node_figures(stage.counters)
+    if stage.live is not None:
+        names = [field.name for field in fields(Figures)]
+        live = stage.live["nodes"].items()
+        found = {node: Figures(**{name: moved[name] for name in names}) for node, moved in live}
+    else:
+        found = node_figures(stage.counters)
     return {node: found[node] for node in stage.nodes if node in found}
 
 

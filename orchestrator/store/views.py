@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from orchestrator.runs.shown import shown_stage
 from orchestrator.runs.states import AttemptState, EpochState
 from orchestrator.store import dags, stage_runs, workers
 from orchestrator.store.tables import Attempt, Dag, Epoch, Progress, Run, StageRun, Worker, table_of
@@ -59,6 +60,18 @@ class RunView:
     def dag_name(self) -> str:
         """The DAG as people name it: `adults`, or `adults@local` for a file that was run by hand."""
         return dags.shown_as(self.dag)
+
+    def shown(self, stage: StageView, now: datetime) -> str:
+        """The state of one of its stages as people see it."""
+        row = stage.stage_run
+        ended = [attempt.outcome for attempt in stage.attempts if attempt.outcome is not None]
+        return shown_stage(
+            row.state,
+            paused=self.run.paused or row.paused,
+            due=stage.due,
+            last=ended[-1] if ended else None,
+            now=now,
+        )
 
 
 def show_run(connection: Connection, run: Run) -> RunView:

@@ -160,6 +160,20 @@ def test_pause_now_takes_away_what_runs(shell: Shell, services: Services) -> Non
     assert states(shell)["first"] == "queued"
 
 
+def test_a_stage_that_waits_for_its_next_try_is_shown_so(shell: Shell, services: Services) -> None:
+    (shell.folder / "patient.yaml").write_text(CHAIN.replace("id: chain", "id: chain\nretries: 1"))
+    (shell.folder / "dags/chain.yaml").unlink()
+    load(shell.home, shell.folder, "patient.yaml")
+    trigger(shell)
+    services.promote()
+    services.finish(services.claim()["first"], FAILED, "not yet", retry=True)
+    (first, second) = shown(shell)["stages"]
+    assert (first["state"], first["shown"], second["shown"]) == ("queued", "up_for_retry", "none")
+    assert "stage first: up_for_retry until " in shell.run("runs", "show", "1").out
+    assert shell.run("runs", "pause", "1").code == 0
+    assert shown(shell)["stages"][0]["shown"] == "paused"
+
+
 def test_abandon_without_anything_owed_is_refused(shell: Shell, services: Services) -> None:
     trigger(shell)
     refused = shell.run("runs", "abandon", "1")

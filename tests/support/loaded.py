@@ -73,9 +73,16 @@ class Services:
                 at = "2026-01-31T12:00:01.000+00:00"
                 file.write(json.dumps({"at": at, "level": "INFO", "node": node, "text": text}) + "\n")
 
-    def finish(self, claimed: Claimed, outcome: Outcome = Outcome.SUCCESS, message: str = "") -> None:
+    def finish(
+        self,
+        claimed: Claimed,
+        outcome: Outcome = Outcome.SUCCESS,
+        message: str = "",
+        *,
+        retry: bool = False,
+    ) -> None:
         """End an attempt."""
-        report = Report(outcome, message, retry=False)
+        report = Report(outcome, message, retry=retry)
         assert steps.finish(self.database, {claimed.attempt: report})[claimed.attempt] is not None
 
     def work(self, outcomes: dict[str, Outcome] | None = None) -> list[str]:
