@@ -99,6 +99,27 @@ def test_ctrl_c_twice_ends_at_once(shell: Shell) -> None:
     assert (shell.folder / "out/people.csv").read_text() == (shell.folder / "people.csv").read_text()
 
 
+def test_a_pause_from_elsewhere_ends_the_command_as_ctrl_c_does(shell: Shell) -> None:
+    after = """
+    more = CsvInput("more", path="people.csv")
+    more >> CsvOutput("last", path="out/last.csv")
+    out.before(more)
+"""
+    (shell.folder / "slow.py").write_text(
+        SLOW.replace("    CsvInput", "    out = CsvInput") + after.lstrip("\n")
+    )
+    running = shell.start("run", "slow.py")
+    wait_for(shell.folder / "seen", running)
+    paused = shell.run("runs", "pause", "1", "--yes")
+    assert (paused.code, "is asked for a savepoint" in paused.out) == (0, True), paused
+    (shell.folder / "go").touch()
+    ended = running.wait()
+    assert (ended.code, "--resume 1" in ended.err) == (130, True), ended
+    assert not (shell.folder / "out/last.csv").exists()
+    assert shell.run("run", "slow.py", "--resume").code == 0
+    assert (shell.folder / "out/last.csv").read_text() == (shell.folder / "people.csv").read_text()
+
+
 def test_two_terminals_run_one_file_and_one_is_killed(shell: Shell) -> None:
     """Both targets are right, and the other run is untouched."""
     text = SLOW.replace('"out/people.csv"', '"out/{{ params.name }}.csv"').replace(

@@ -17,6 +17,8 @@ from tests.support.store import Command, document, graph
 TABLES = {table_of(entity).name: table_of(entity) for entity in (Run, StageRun, Attempt, Epoch)}
 APPEND = {"type": "sqlite", "kind": "output", "config": {"path": "people.db", "table": "people"}}
 
+EXCLUSIVE = {"type": "csv", "kind": "output", "config": {"path": "people.csv", "mode": "error_if_exists"}}
+
 
 def staged(
     edges: Mapping[str, Iterable[str]], nodes: Mapping[str, tuple[str, ...]], **settings: Any

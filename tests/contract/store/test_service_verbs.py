@@ -8,7 +8,7 @@ from orchestrator.errors import FustgoError, RefusedError, UsageError
 from orchestrator.runs.effects import RowsAgain
 from orchestrator.runs.states import Outcome, RunState
 from orchestrator.store import epochs, steps
-from tests.support.services import APPEND, Service, staged
+from tests.support.services import APPEND, EXCLUSIVE, Service, staged
 from tests.support.store import graph
 
 CHAIN = graph({"a": "", "b": "a", "c": "b"})
@@ -265,3 +265,28 @@ def test_a_clear_of_what_waits_and_owes_applies_that_first(service: Service) -> 
     steps.applied(service.database, claimed.attempt, 1)
     service.finish(claimed.attempt)
     assert service.must_claim().base == 1
+
+
+def test_what_was_published_and_must_not_be_there_is_not_started_over(service: Service) -> None:
+    run = service.begin(LOAD, out=EXCLUSIVE)
+    attempt = service.must_claim("load").attempt
+    service.whole_epoch(attempt, 1, final=True)
+    service.finish(attempt)
+    with pytest.raises(RefusedError, match="has published out with mode error_if_exists"):
+        service.client.clear(str(run.number))
+    service.client.clear(str(run.number), nodes=["tell"])
+
+
+def test_a_run_moves_to_the_latest_version_only_while_nothing_of_it_runs(service: Service) -> None:
+    run = service.begin(graph({"a": "", "b": ""}))
+    service.finish(service.must_claim("a").attempt, Outcome.FAILED)
+    running = service.must_claim("b").attempt
+    service.load(graph({"a": "", "b": ""}, retries=1, retry_delay=0.0))
+    for verb in (service.client.retry, service.client.clear):
+        with pytest.raises(RefusedError, match="while b runs"):
+            verb(str(run.number), latest=True)
+    service.finish(running)
+    moved = service.client.retry(str(run.number), latest=True).run
+    assert moved.version != run.version
+    service.finish(service.must_claim("a").attempt, Outcome.FAILED)
+    assert service.run_to_end() == ["a"]  # with the new version's retries
