@@ -35,6 +35,7 @@ class Claims:
     def take(self, worker: int, limit: int) -> tuple[list[Running], dict[int, Report]]:
         """Claim up to `limit` attempts: those that may begin, and what became of the others."""
         claimed = steps.claim(self.database, worker=worker, limit=limit)
+        now = self.database.clock.monotonic()
         begun: list[Running] = []
         failed: dict[int, Report] = {}
         stuck = self._kill_earlier(claimed, worker)
@@ -43,7 +44,7 @@ class Claims:
                 failed[one.attempt] = Report(Outcome.LOST, stuck, cause="an earlier runner does not die")
                 continue
             try:
-                begun.append(self._running(one))
+                begun.append(self._running(one, now))
             except FustgoError as error:
                 failed[one.attempt] = Report(**{**vars(failure(error)), "retry": False})
             except Exception as error:
@@ -51,12 +52,12 @@ class Claims:
                 failed[one.attempt] = Report(Outcome.FAILED, f"internal error: {error!r}", retry=False)
         return begun, failed
 
-    def _running(self, claimed: Claimed) -> Running:
+    def _running(self, claimed: Claimed, now: float) -> Running:
         version = claimed.run.bundle_version
         tree = str(self.artifacts / "bundles" / version) if version else ""
         stage = self.orders.definitions.graph(claimed.version)[claimed.stage_run.stage]
         log = log_path(self.artifacts, claimed.run.uid, stage.id, claimed.attempt)
-        return Running(claimed, self.orders.make(claimed, tree), log, stage.execution_timeout)
+        return Running(claimed, self.orders.make(claimed, tree), log, stage.execution_timeout, claimed_at=now)
 
     def _kill_earlier(self, claimed: Iterable[Claimed], worker: int) -> str:
         """Kill the runners of these stages that dead workers left here (rule 3.1); in words what stays."""

@@ -13,6 +13,7 @@ from orchestrator.errors import AttemptLost
 from orchestrator.runs.states import Outcome
 from orchestrator.store import runners, steps
 from orchestrator.store.logs import last_lines
+from orchestrator.telemetry import metrics
 from orchestrator.worker import messages
 from orchestrator.worker.logs import AttemptLog, secrets_of
 from orchestrator.worker.runners import Runner, Runners
@@ -54,6 +55,7 @@ class Crew:
                 for source in (runner.ends.connection, runner.ends.out, runner.ends.err):
                     self._selector.register(source, _READ, runner)
                 self.pool.ready(runner)
+                metrics.runner_started()
         for runner, status in gone:
             self._bury(runner, status)
         if gone:

@@ -45,6 +45,7 @@ class Running:
     order: Order
     log: Path
     timeout: float | None
+    claimed_at: float = 0.0
     runner: Runner | None = None
     began: float = 0.0
     deadline: float | None = None

@@ -24,6 +24,7 @@ from orchestrator.store import hints, processes, queue, runners, steps, workers
 from orchestrator.store.database import Database
 from orchestrator.store.definitions import Definitions
 from orchestrator.store.shared_folder import prove_shared
+from orchestrator.telemetry import metrics
 from orchestrator.worker import messages
 from orchestrator.worker.claims import Claims, kill_left
 from orchestrator.worker.crew import Crew
@@ -108,6 +109,7 @@ class Service:
                 self.watch.look(asked=asked)  # before a claim: it may have been taken for dead
                 self._claim()
                 self._begin()
+            metrics.slots(len(self.running), self._free)
 
     def drain(self) -> None:
         """Claim nothing more, and ask what runs for a savepoint; what has not begun is handed back."""
@@ -304,6 +306,7 @@ class Service:
                 crash_point("restore.killed")
                 running.runner, runner.attempt = runner, running.attempt
                 running.began = self.clock.monotonic()
+                metrics.pickup_delay(running.began - running.claimed_at)
                 if running.timeout is not None:
                     running.deadline = running.began + running.timeout
                 self.crew.send(runner, messages.Execute(running.attempt, running.order, str(running.log)))

@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[2]  # runners import the functions of tests from t
 PATIENCE = 30.0  # seconds, on a busy machine
 _MAIN = """
 import sys
+from orchestrator import telemetry
 from orchestrator.clock import SystemClock
 from orchestrator.settings import load
 from orchestrator.store.database import open_database
@@ -38,7 +39,9 @@ from orchestrator.worker.service import serve
 settings = load()
 lease = settings.worker.lease.total_seconds()
 database = open_database(settings.database.url, clock=SystemClock(), lease=lease)
-sys.exit(serve(database, settings, print))
+with telemetry.start(settings, "worker"):
+    code = serve(database, settings, print)
+sys.exit(code)
 """
 
 
