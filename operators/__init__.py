@@ -8,6 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from operators.actions.bash import Bash
+    from operators.actions.set_variable import SetVariable
+    from operators.actions.sql import Sql
+    from operators.actions.trigger_dag import TriggerDag
     from operators.csv import CsvInput, CsvOutput
     from operators.discard import Discard
     from operators.generate import Generate
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from operators.transforms.route import Route
 
 __all__ = [
+    "Bash",
     "CsvInput",
     "CsvOutput",
     "Discard",
@@ -27,11 +32,15 @@ __all__ = [
     "ParquetInput",
     "ParquetOutput",
     "Route",
+    "SetVariable",
+    "Sql",
     "SqliteInput",
     "SqliteOutput",
+    "TriggerDag",
 ]
 
 _HOMES = {
+    "Bash": "actions.bash",
     "CsvInput": "csv",
     "CsvOutput": "csv",
     "Discard": "discard",
@@ -41,8 +50,11 @@ _HOMES = {
     "ParquetInput": "parquet",
     "ParquetOutput": "parquet",
     "Route": "transforms.route",
+    "SetVariable": "actions.set_variable",
+    "Sql": "actions.sql",
     "SqliteInput": "sqlite",
     "SqliteOutput": "sqlite",
+    "TriggerDag": "actions.trigger_dag",
 }
 
 

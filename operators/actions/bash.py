@@ -1,0 +1,183 @@
+"""bash: a shell command, its output line by line in the attempt's log.
+
+A value never becomes part of the command's text: it goes in as an environment variable, where the shell
+cannot read it as code. The command runs in a process group of its own, which is ended with the attempt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import selectors
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import Field, field_validator
+
+from orchestrator.errors import OperatorError
+from orchestrator.sdk.action import Action
+from orchestrator.sdk.context import Context
+from orchestrator.sdk.fields import Templated, TemplatedDict, is_template
+from orchestrator.sdk.operator import operator
+
+LOOK_SECONDS = 0.1
+GRACE_SECONDS = 5.0
+LONGEST_LINE = 64 * 1024
+LAST_LINES = 10
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@operator("bash")
+class Bash(Action):
+    """Runs a command with bash; its result is the last line that it writes to standard output."""
+
+    command: str = Field(description="The command, or several lines of a script.", min_length=1)
+    env: TemplatedDict[Any] = Field(
+        default_factory=dict,
+        description="Environment variables of the command; templates give their values.",
+    )
+    cwd: Templated[str] = Field(default="", description="The folder it runs in: the project folder.")
+
+    @field_validator("env")
+    @classmethod
+    def _names(cls, env: dict[str, Any]) -> dict[str, Any]:
+        for name, value in env.items():
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of an environment variable: letters, digits and _")
+            if not is_template(value):
+                as_text(name, value)
+        return env
+
+    def run(self, context: Context) -> str | None:
+        folder = context.resolve(self.cwd) if self.cwd else context.project
+        with _started(self.command, _environment(self.env), folder) as process:
+            try:
+                last, tail = _follow(process, context)
+                code = process.wait()
+            finally:
+                _end(process)
+        if context.cancelled:
+            raise OperatorError("the command was ended: its attempt was cancelled", retry=False)
+        if code:
+            raise OperatorError(
+                f"the command {_ended(code)}", hint="\n    ".join(["it said:", *tail]) if tail else ""
+            )
+        return last
+
+
+def as_text(name: str, value: Any) -> str:
+    """The value of an environment variable; ValueError where it cannot be one."""
+    if value is None:
+        raise ValueError(f"the value of {name!r} is null; write {{{{ x or '' }}}} for an empty one")
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if "\0" in text:
+        raise ValueError(f"the value of {name!r} holds a zero byte, which no variable can")
+    return text
+
+
+def _environment(env: dict[str, Any]) -> dict[str, str]:
+    """This process's variables, without our own (they may hold secrets), and the node's."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FUSTGO_")}
+    try:
+        return inherited | {name: as_text(name, value) for name, value in env.items()}
+    except ValueError as error:
+        raise OperatorError(str(error), retry=False) from None
+
+
+def _started(command: str, environ: dict[str, str], folder: Path) -> subprocess.Popen[bytes]:
+    if not folder.is_dir():
+        raise OperatorError(f"there is no folder {folder}", hint="make it, or correct `cwd`", retry=False)
+    try:
+        return subprocess.Popen(
+            ["bash", "-c", command],  # noqa: S607  # whichever bash the author's PATH names
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env=environ,
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        raise OperatorError("there is no bash on this host", hint="install it", retry=False) from None
+    except OSError as error:
+        hint = "variables and command together are too large: hand the data over in a file"
+        raise OperatorError(f"bash cannot be started: {error.strerror}", hint=hint, retry=False) from None
+
+
+def _follow(process: subprocess.Popen[bytes], context: Context) -> tuple[str | None, list[str]]:
+    """Log each line as it comes, until the command has ended: the last of standard output, the last of all.
+
+    What it leaves running in the background may keep the pipes open; that is not waited for.
+    """
+    last: str | None = None
+    tail: deque[str] = deque(maxlen=LAST_LINES)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    lines = {process.stdout: _Lines(process.stdout), process.stderr: _Lines(process.stderr)}
+    with selectors.DefaultSelector() as selector:
+        for pipe in lines:
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map() and not context.cancelled:
+            ready = selector.select(LOOK_SECONDS)
+            for key, _ in ready:
+                for line in lines[key.fileobj].read():  # type: ignore[index]
+                    context.log.info("%s", line)
+                    tail.append(line)
+                    last = line if key.fileobj is process.stdout else last
+                if lines[key.fileobj].ended:  # type: ignore[index]
+                    selector.unregister(key.fileobj)
+            if not ready and process.poll() is not None:
+                break
+        while not context.cancelled and process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LOOK_SECONDS)
+    return last, list(tail)
+
+
+class _Lines:
+    """The lines of a pipe; one that is too long comes in pieces."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe, self._rest = pipe, b""
+        self.ended = False
+
+    def read(self) -> Iterator[str]:
+        """The lines that are complete by now."""
+        found = os.read(self._pipe.fileno(), LONGEST_LINE)
+        self.ended = not found
+        *complete, self._rest = (self._rest + found).split(b"\n")
+        if self._rest and (self.ended or len(self._rest) >= LONGEST_LINE):
+            complete, self._rest = [*complete, self._rest], b""
+        for line in complete:
+            yield line.decode(errors="replace").rstrip("\r")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the whole group of a command that still runs: asked first, then killed."""
+    if process.poll() is not None:
+        return
+    _signal(process, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE_SECONDS)
+    _signal(process, signal.SIGKILL)
+    process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _ended(code: int) -> str:
+    if code > 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
