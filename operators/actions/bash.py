@@ -59,9 +59,8 @@ class Bash(Action):
         with _started(self.command, _environment(self.env), folder) as process:
             try:
                 last, tail = _follow(process, context)
-                code = process.wait()
             finally:
-                _end(process)
+                code = _end(process)
         if context.cancelled:
             raise OperatorError("the command was ended: its attempt was cancelled", retry=False)
         if code:
@@ -158,15 +157,14 @@ class _Lines:
             yield line.decode(errors="replace").rstrip("\r")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the whole group of a command that still runs: asked first, then killed."""
-    if process.poll() is not None:
-        return
-    _signal(process, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(GRACE_SECONDS)
-    _signal(process, signal.SIGKILL)
-    process.wait()
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """The exit code; the whole group of a command that still runs is ended first: asked, then killed."""
+    if process.poll() is None:
+        _signal(process, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS)
+        _signal(process, signal.SIGKILL)
+    return process.wait()
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:

@@ -152,7 +152,7 @@ def _report(order: Order, action: Action, returned: Any, clock: Clock) -> Report
     if isinstance(returned, Snooze):
         if action.branching is not None:
             raise OperatorError(
-                f"node {node!r} is a {action.branching} and snoozes",
+                f"a {action.branching} cannot snooze",
                 hint="snooze in an action before it",
                 retry=False,
             )

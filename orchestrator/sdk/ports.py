@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Union
 if TYPE_CHECKING:
     from orchestrator.sdk.operator import Operator
 
-Joinable = Union["Operator", "Port", "Declared", "Several", Sequence["Operator | Port | Declared | Several"]]
+Joinable = Union["Joining", Sequence["Joining"]]
 J = TypeVar("J", bound="Joinable")
 
 

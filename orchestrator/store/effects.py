@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from orchestrator.dag.manual import manual_interval
 from orchestrator.dag.model import Dag as Definition
 from orchestrator.dag.params import resolve_params
-from orchestrator.errors import FustgoError, UsageError, nearest
+from orchestrator.errors import FustgoError, UsageError
 from orchestrator.runs.checkpoint import Json
 from orchestrator.runs.states import RunState
-from orchestrator.store import dags, runs, stage_runs, variables
+from orchestrator.store import dags, hints, runs, stage_runs, variables
 from orchestrator.store.dialects import insert_absent
 from orchestrator.store.identity import RUN_ID, uuid7
 from orchestrator.store.tables import Dag, DagVersion, Run, StageRun, table_of
-from orchestrator.store.tables.entity import value
 from orchestrator.store.tables.services import Audit
 from orchestrator.store.transitions import tell
+from orchestrator.store.verbs.triggering import loaded_dag
 
 audits = table_of(Audit)
 
@@ -41,7 +41,8 @@ class _Trigger:
     version: DagVersion
     run_id: str
     params: Mapping[str, Json]
-    logical_date: datetime | None
+    logical_date: datetime
+    interval: tuple[datetime, datetime] | None
 
 
 def apply(
@@ -61,7 +62,7 @@ def apply(
     triggers: list[_Trigger] = []
     for effect in effects:
         if effect["effect"] == "trigger_run":
-            made = _trigger(connection, run, stage_run, effect, len(triggers))
+            made = _trigger(connection, run, stage_run, effect, len(triggers), now)
             if isinstance(made, Refusal):
                 return made
             triggers.append(made)
@@ -76,31 +77,24 @@ def apply(
 
 
 def _trigger(
-    connection: Connection, run: Run, stage_run: StageRun, effect: Mapping[str, Json], number: int
+    connection: Connection,
+    run: Run,
+    stage_run: StageRun,
+    effect: Mapping[str, Json],
+    number: int,
+    now: datetime,
 ) -> _Trigger | Refusal:
     name, node = str(effect["dag_id"]), stage_run.stage
-    row = connection.execute(_loaded().where(dags.dags.c.dag_id == name)).first()
-    if row is None:
-        known = connection.execute(_loaded().with_only_columns(dags.dags.c.dag_id)).scalars()
-        hint = nearest(name, known) or "load it: put its file into the folder of DAGs"
-        return Refusal(f"node {node!r} triggers DAG {name!r}, which is not loaded", hint)
-    dag = value(Dag, row)
-    assert dag.version is not None
-    version = dags.get_version(connection, dag.version)
     try:
-        params = resolve_params(Definition.from_document(version.document), dict(effect["params"]))
-        run_id = runs_name(run, node, number) if effect["run_id"] is None else _checked(effect["run_id"])
+        dag, version = loaded_dag(connection, name)
+        definition = Definition.from_document(version.document)
+        params = resolve_params(definition, dict(effect["params"]))
+        run_id = _checked(effect["run_id"] or runs_name(run, node, number))
+        date = datetime.fromisoformat(effect["logical_date"]) if effect["logical_date"] else now
+        interval = manual_interval(definition, date)
     except FustgoError as error:
-        return Refusal(f"node {node!r} triggers DAG {name!r}: {error.message}", error.hint)
-    date = effect["logical_date"]
-    return _Trigger(dag, version, run_id, params, None if date is None else datetime.fromisoformat(date))
-
-
-def _loaded() -> Any:
-    """The DAGs that can be triggered."""
-    table = dags.dags.c
-    conditions = (table.space == dags.BUNDLE, table.deleted_at.is_(None), table.version.is_not(None))
-    return select(dags.dags).where(*conditions)
+        return Refusal(f"node {node!r} cannot trigger DAG {name!r}: {error.message}", error.hint)
+    return _Trigger(dag, version, run_id, params, date, interval)
 
 
 def runs_name(run: Run, node: str, number: int) -> str:
@@ -118,6 +112,7 @@ def _checked(run_id: str) -> str:
 def _insert_run(connection: Connection, by: Run, trigger: _Trigger, now: datetime) -> bool:
     """Insert the run unless it is there; whether it was not."""
     table, uid = runs.runs, uuid7(now)
+    first, last = trigger.interval or (None, None)
     insert_absent(
         connection,
         table,
@@ -130,10 +125,13 @@ def _insert_run(connection: Connection, by: Run, trigger: _Trigger, now: datetim
             "run_type": "triggered",
             "lane": "live",
             "logical_date": trigger.logical_date,
+            "interval_start": first,
+            "interval_end": last,
+            "file": trigger.dag.file,
             "params": dict(trigger.params),
             "state": RunState.QUEUED,
             "paused": False,
-            "project": by.project if by.held_by is None else "",
+            "project": _project(connection, by),
             "note": "",
             "created_at": now,
         },
@@ -143,7 +141,17 @@ def _insert_run(connection: Connection, by: Run, trigger: _Trigger, now: datetim
         return False
     tell(connection, "run", now=now, run=number, new=RunState.QUEUED)
     stage_runs.add(connection, number, trigger.version.id, dags.graph_of(connection, trigger.version.id))
+    hints.mark(connection, "run")
     return True
+
+
+def _project(connection: Connection, by: Run) -> str:
+    """The folder of loaded DAGs' data: a run of the services has it; of a command's, the newest of those."""
+    if by.held_by is None:
+        return by.project
+    table = runs.runs.c
+    newest = select(table.project).where(table.held_by.is_(None)).order_by(table.number.desc()).limit(1)
+    return str(connection.execute(newest).scalar() or by.project)
 
 
 def _audit(
