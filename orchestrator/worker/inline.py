@@ -139,11 +139,10 @@ class InlineWorker:
             # A defect of ours: the run must not look as if it went on, and the traceback must be seen.
             self._finish(claimed, Report(Outcome.FAILED, f"internal error: {error!r}", retry=False), watcher)
             raise
-        if report.outcome != Outcome.LOST:
-            self._finish(claimed, report, watcher)
-        return report
+        return report if report.outcome == Outcome.LOST else self._finish(claimed, report, watcher)
 
-    def _finish(self, claimed: queue.Claimed, report: Report, watcher: Watcher) -> None:
+    def _finish(self, claimed: queue.Claimed, report: Report, watcher: Watcher) -> Report:
+        """Write an attempt's end; the report of it, a failure where the store refused what it wanted done."""
         done = steps.finish(self.database, {claimed.attempt: report})[claimed.attempt]
         if done is None:
             raise lost(claimed.attempt)
@@ -152,6 +151,9 @@ class InlineWorker:
         if report.outcome == Outcome.FAILED and done.stage == StageState.QUEUED and done.due is not None:
             at = done.due.strftime("%H:%M:%S")
             watcher.note(f"{claimed.stage_run.stage}: {report.message}\n  another try is due at {at} UTC")
+        if report.outcome == Outcome.SUCCESS and claimed.only is None and done.stage == StageState.FAILED:
+            return Report(Outcome.FAILED, exit_code=1)
+        return report
 
     def _pause(self, run: int) -> None:
         """Raise the run's flag, so that nothing more of it is claimed; an ended run stays as it is."""

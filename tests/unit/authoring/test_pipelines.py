@@ -1,4 +1,4 @@
-"""Three small pipelines, each in Python and in YAML: both build one value."""
+"""Small pipelines, each in Python and in YAML: both build one value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orchestrator.dag.validation import check
 from orchestrator.sdk.registry import Registry
 
 PIPELINES = Path(__file__).parent / "pipelines"
-NAMES = ("linear", "fan_out", "stateful")
+NAMES = ("linear", "fan_out", "stateful", "notify")
 REGISTRY = Registry()
 
 
