@@ -110,12 +110,12 @@ class TrialWorker(InlineWorker):
 
     trial: Trial = field(default_factory=Trial)
 
-    def _finish(self, claimed: Claimed, report: Report, watcher: Watcher) -> None:
+    def _finish(self, claimed: Claimed, report: Report, watcher: Watcher) -> Report:
         triggers = tuple(effect for effect in report.effects if effect["effect"] == "trigger_run")
         self.trial.failed = report.outcome == Outcome.FAILED
         self.trial.triggered += triggers
         others = tuple(effect for effect in report.effects if effect not in triggers)
-        super()._finish(claimed, replace(report, effects=others), watcher)
+        return super()._finish(claimed, replace(report, effects=others), watcher)
 
     def _wait(self, due: datetime | None) -> None:
         if self.trial.failed and due is not None:
