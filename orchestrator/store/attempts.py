@@ -146,6 +146,17 @@ def open_attempts(connection: Connection, run: int) -> list[Attempt]:
     return [value(Attempt, row) for row in connection.execute(query)]
 
 
+def running(connection: Connection, run: int) -> list[Attempt]:
+    """The running attempts of a run, oldest first."""
+    query = (
+        select(attempts)
+        .join_from(attempts, stage_runs, attempts.c.stage_run == stage_runs.c.id)
+        .where(stage_runs.c.run == run, attempts.c.state == AttemptState.RUNNING)
+        .order_by(attempts.c.id)
+    )
+    return [value(Attempt, row) for row in connection.execute(query)]
+
+
 def withdraw(connection: Connection, run: int, stage_run: int, now: datetime) -> None:
     """End the queued attempt of a stage run, where there is one: nobody claims it any more."""
     query = select(attempts).where(attempts.c.stage_run == stage_run, attempts.c.state == AttemptState.QUEUED)

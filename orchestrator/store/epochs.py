@@ -53,6 +53,28 @@ def owed_epoch(connection: Connection, stage_run: int) -> int | None:
     return connection.execute(query).scalar()
 
 
+def owing(connection: Connection, run: int) -> set[int]:
+    """The stage runs of a run that owe a decided epoch to their targets."""
+    query = select(epochs.c.stage_run).join_from(epochs, stage_runs, epochs.c.stage_run == stage_runs.c.id)
+    owed = epochs.c.state == EpochState.DECIDED
+    return {*connection.execute(query.where(stage_runs.c.run == run, owed)).scalars()}
+
+
+def incomplete(connection: Connection, run: int) -> set[int]:
+    """The stage runs of a run whose present start can never become complete (see `final_given_up`)."""
+    query = select(epochs.c.stage_run).join_from(epochs, stage_runs, epochs.c.stage_run == stage_runs.c.id)
+    given_up = (epochs.c.number > stage_runs.c.base, epochs.c.final, epochs.c.state == EpochState.ABANDONED)
+    return {*connection.execute(query.where(stage_runs.c.run == run, *given_up)).scalars()}
+
+
+def highest_of(connection: Connection, run: int) -> dict[int, int]:
+    """The highest epoch that each stage run of a run has decided; those without one are left out."""
+    query = select(epochs.c.stage_run, func.max(epochs.c.number).label("number"))
+    joined = query.join_from(epochs, stage_runs, epochs.c.stage_run == stage_runs.c.id)
+    rows = connection.execute(joined.where(stage_runs.c.run == run).group_by(epochs.c.stage_run))
+    return {row.stage_run: row.number for row in rows}
+
+
 def checkpoint(connection: Connection, stage_run: int, base: int) -> Checkpoint:
     """Where the present start of a stage run stands. An epoch that was given up counts: its rows are not
     read again, or an output that has them would get them twice.

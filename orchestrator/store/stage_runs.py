@@ -15,7 +15,7 @@ from orchestrator.store import epochs
 from orchestrator.store.sets import within
 from orchestrator.store.tables import Run, StageRun, table_of
 from orchestrator.store.tables.entity import value
-from orchestrator.store.transitions import move_stage
+from orchestrator.store.transitions import Moves, move_stage
 
 stage_runs = table_of(StageRun)
 _COUNT = update(stage_runs).where(within(stage_runs.c.id, "ids")).values(waiting=bindparam("number"))
@@ -24,6 +24,12 @@ _COUNT = update(stage_runs).where(within(stage_runs.c.id, "ids")).values(waiting
 def get(connection: Connection, stage_run: int) -> StageRun:
     """A stage run by its row's id."""
     return value(StageRun, connection.execute(select(stage_runs).where(stage_runs.c.id == stage_run)).one())
+
+
+def named(connection: Connection, run: int, stage: str) -> StageRun:
+    """The stage run of this stage of a run that no version has removed."""
+    query = select(stage_runs).where(stage_runs.c.run == run, stage_runs.c.stage == stage)
+    return value(StageRun, connection.execute(query.where(stage_runs.c.state != StageState.REMOVED)).one())
 
 
 def all_of_run(connection: Connection, run: int) -> list[StageRun]:
@@ -140,9 +146,30 @@ def start_over(connection: Connection, row: StageRun, now: datetime, base: int =
     It runs the version that its run has now, also where it had run an earlier one.
     """
     runs = table_of(Run)
-    fresh: dict[str, Any] = {
-        "version": connection.execute(select(runs.c.version).where(runs.c.number == row.run)).scalar_one(),
-        "base": max(base, row.base, epochs.highest(connection, row.id)),
+    version = connection.execute(select(runs.c.version).where(runs.c.number == row.run)).scalar_one()
+    fresh = _fresh(version, max(base, row.base, epochs.highest(connection, row.id)))
+    if row.state == StageState.NONE:
+        change(connection, row.id, **fresh)
+    else:
+        move_stage(connection, row.run, row.id, row.state, StageState.NONE, now=now, **fresh)
+
+
+def start_all_over(connection: Connection, run: Run, rows: Iterable[StageRun], moves: Moves) -> None:
+    """Clear stage runs of a run, as some of these moves; see `start_over`."""
+    highest = epochs.highest_of(connection, run.number)
+    for row in rows:
+        fresh = _fresh(run.version, max(row.base, highest.get(row.id, 0)))
+        if row.state != StageState.NONE:
+            moves.stage(run.number, row.id, row.state, StageState.NONE, **fresh)
+        elif any(getattr(row, name) != value for name, value in fresh.items()):
+            change(connection, row.id, **fresh)
+
+
+def _fresh(version: int, base: int) -> dict[str, Any]:
+    """What a stage run is when it starts over."""
+    return {
+        "version": version,
+        "base": base,
         "tries": 0,
         "losses": 0,
         "stop_as": None,
@@ -151,7 +178,3 @@ def start_over(connection: Connection, row: StageRun, now: datetime, base: int =
         "started_at": None,
         "ended_at": None,
     }
-    if row.state == StageState.NONE:
-        change(connection, row.id, **fresh)
-    else:
-        move_stage(connection, row.run, row.id, row.state, StageState.NONE, now=now, **fresh)

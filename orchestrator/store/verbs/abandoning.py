@@ -45,8 +45,8 @@ def _runs(stage_run: StageRun) -> bool:
 
 def owing_stages(connection: Connection, run: Run) -> list[StageRun]:
     """The stages of a run of which a decided epoch is not applied."""
-    rows = stage_runs.of_run(connection, run.number).values()
-    return [row for row in rows if epochs.owed_epoch(connection, row.id) is not None]
+    rows = [stage_runs.get(connection, row) for row in sorted(epochs.owing(connection, run.number))]
+    return [row for row in rows if row.state != StageState.REMOVED]
 
 
 def abandon_stages(connection: Connection, owing: Iterable[StageRun], now: datetime) -> None:

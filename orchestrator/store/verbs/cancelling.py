@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Literal
 
@@ -12,10 +12,10 @@ from orchestrator.errors import RefusedError
 from orchestrator.runs.advance import result
 from orchestrator.runs.effects import Extra
 from orchestrator.runs.states import RUN_ENDS, STAGE_ENDS, RunState, StageState, StopAs
-from orchestrator.store import attempts, runs, stage_runs
+from orchestrator.store import attempts, epochs, runs, stage_runs
 from orchestrator.store.dags import graph_of
 from orchestrator.store.tables import Run, StageRun
-from orchestrator.store.transitions import move_run, move_stage
+from orchestrator.store.transitions import Moves, move_run
 from orchestrator.store.verbs.stopping import must_wait
 
 
@@ -31,9 +31,14 @@ def cancel_run(
         raise RefusedError(f"run {run.number} has ended ({run.state}): there is nothing to cancel")
     if run.cancel_cause is None:
         runs.change(connection, run.number, cancel_cause=cause)
-    for stage_run in stage_runs.of_run(connection, run.number).values():
-        if stage_run.state not in STAGE_ENDS and not must_wait(connection, stage_run, StopAs.CANCELLED, now):
-            _end(connection, stage_run, now)
+    owing = epochs.owing(connection, run.number)
+    unended = [row for row in stage_runs.all_of_run(connection, run.number) if row.state not in STAGE_ENDS]
+    _end(
+        connection,
+        run,
+        [row for row in unended if not must_wait(connection, row, StopAs.CANCELLED, owing, now)],
+        now,
+    )
     graph, rows = graph_of(connection, run.version), stage_runs.outline(connection, run.number)
     stage_runs.recount(connection, graph, rows)
     states = stage_runs.states(rows)
@@ -45,7 +50,9 @@ def cancel_run(
     return ()
 
 
-def _end(connection: Connection, stage_run: StageRun, now: datetime) -> None:
-    attempts.withdraw(connection, stage_run.run, stage_run.id, now)
-    old, new = stage_run.state, StageState.CANCELLED
-    move_stage(connection, stage_run.run, stage_run.id, old, new, now=now, stop_as=None, ended_at=now)
+def _end(connection: Connection, run: Run, waiting: Collection[StageRun], now: datetime) -> None:
+    moves = Moves(connection, now)
+    attempts.withdraw_all(connection, run.number, [row.id for row in waiting], moves)
+    for row in waiting:
+        moves.stage(run.number, row.id, row.state, StageState.CANCELLED, stop_as=None, ended_at=now)
+    moves.flush()

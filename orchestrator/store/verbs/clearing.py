@@ -17,6 +17,7 @@ from orchestrator.runs.states import StageState, StopAs
 from orchestrator.store import attempts, epochs, lifecycle, runs, stage_runs, views
 from orchestrator.store.dags import get_version, graph_of
 from orchestrator.store.tables import Run
+from orchestrator.store.transitions import Moves
 from orchestrator.store.verbs.moving import move_to_latest
 from orchestrator.store.verbs.naming import above, refuse_cancelling, stages_of
 from orchestrator.store.verbs.stopping import must_wait, refuse_owing
@@ -54,8 +55,9 @@ def clear_run(
     named = stages_of(graph, run, nodes)
     chosen = _chosen(graph, named, upstream, downstream)
     rows = [row for stage, row in stage_runs.of_run(connection, run.number).items() if stage in chosen]
+    owing = epochs.owing(connection, run.number)
     for row in rows:
-        refuse_owing(connection, run, row, "clearing it")
+        refuse_owing(run, row, owing, "clearing it")
     outputs = outputs_of(get_version(connection, run.version).document)
     members = {node for row in rows for node in row.nodes}
     refuse_published(connection, run, outputs.exclusive & members)
@@ -86,10 +88,15 @@ def _start_over(
     connection: Connection, run: Run, chosen: Collection[int], *, everything: bool, now: datetime
 ) -> None:
     """Start stage runs over; of a run as a whole also those that a newer version brought back."""
-    for row in stage_runs.of_run(connection, run.number).values():
-        if (everything or row.id in chosen) and not must_wait(connection, row, StopAs.CLEARED, now):
-            attempts.withdraw(connection, run.number, row.id, now)
-            stage_runs.start_over(connection, row, now)
+    owing, moves = epochs.owing(connection, run.number), Moves(connection, now)
+    over = [
+        row
+        for row in stage_runs.of_run(connection, run.number).values()
+        if (everything or row.id in chosen) and not must_wait(connection, row, StopAs.CLEARED, owing, now)
+    ]
+    attempts.withdraw_all(connection, run.number, [row.id for row in over], moves)
+    stage_runs.start_all_over(connection, run, over, moves)
+    moves.flush()
 
 
 def rows_to_repeat(connection: Connection, run: Run, nodes: Collection[str]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from orchestrator.runs.effects import Extra
 from orchestrator.runs.states import StageState, StopAs
-from orchestrator.store import attempts, lifecycle, runs
+from orchestrator.store import attempts, epochs, lifecycle, runs
 from orchestrator.store.tables import Run, StageRun
 from orchestrator.store.transitions import move_stage
 from orchestrator.store.verbs.naming import stage_named
@@ -28,8 +28,9 @@ def mark_stage(
     be locked.
     """
     named, stage_run = stage_named(connection, run, node)
-    refuse_owing(connection, run, stage_run, "marking it")
-    if not must_wait(connection, stage_run, StopAs(state), now):
+    owing = epochs.owing(connection, run.number)
+    refuse_owing(run, stage_run, owing, "marking it")
+    if not must_wait(connection, stage_run, StopAs(state), owing, now):
         _end(connection, stage_run, StageState(state), f"marked {state} by {actor}", now)
         lifecycle.settle(connection, runs.get(connection, run.number), now)
     return [named]

@@ -42,7 +42,7 @@ def above(graph: StageGraph, stages: Collection[str]) -> set[str]:
 def stage_named(connection: Connection, run: Run, node: str) -> tuple[Named, StageRun]:
     """The stage run that holds a node; raises UsageError for a node that is not there."""
     (named,) = stages_of(graph_of(connection, run.version), run, [node]).values()
-    return named, stage_runs.of_run(connection, run.number)[named.stage]
+    return named, stage_runs.named(connection, run.number, named.stage)
 
 
 def refuse_cancelling(run: Run, verb: str) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 from orchestrator.errors import RefusedError
 from orchestrator.runs.effects import Extra, Remark
 from orchestrator.runs.report import Report
-from orchestrator.runs.states import RUN_ENDS, STAGE_ENDS, AttemptState, Outcome
+from orchestrator.runs.states import RUN_ENDS, STAGE_ENDS, Outcome
 from orchestrator.store import attempts, epochs, finishing, runs, stage_runs
 from orchestrator.store.dags import graph_of
 from orchestrator.store.tables import Attempt, Event, Run, StageRun, table_of
@@ -47,7 +47,7 @@ def pause(
         )
     if node is None:
         pause_run(connection, run, now=now)
-        return _stop(connection, run, stage_runs.all_of_run(connection, run.number), now, at_once)
+        return _stop(connection, run, None, now, at_once)
     named, stage_run = stage_named(connection, run, node)
     if stage_run.state in STAGE_ENDS:
         raise RefusedError(f"stage {stage_run.stage} of run {run.number} has ended ({stage_run.state})")
@@ -55,7 +55,7 @@ def pause(
         stage_runs.change(connection, stage_run.id, paused=True)
         ids = {"run": run.number, "stage_run": stage_run.id}
         tell(connection, "stage", now=now, old=stage_run.state, new="paused", **ids)
-    return [named, *_stop(connection, run, [stage_run], now, at_once)]
+    return [named, *_stop(connection, run, stage_run, now, at_once)]
 
 
 def resume(connection: Connection, run: Run, now: datetime, *, node: str | None = None) -> Iterable[Extra]:
@@ -85,15 +85,14 @@ def resume(connection: Connection, run: Run, now: datetime, *, node: str | None 
 
 
 def _stop(
-    connection: Connection, run: Run, paused: Iterable[StageRun], now: datetime, at_once: bool
+    connection: Connection, run: Run, only: StageRun | None, now: datetime, at_once: bool
 ) -> list[Extra]:
-    """Say what becomes of what runs; take it away where that is wanted."""
-    by_id = {stage_run.id: stage_run for stage_run in paused}
+    """Say what becomes of what runs (of `only` this stage); take it away where that is wanted."""
     remarks: list[Extra] = []
-    for attempt in attempts.open_attempts(connection, run.number):
-        stage_run = by_id.get(attempt.stage_run)
-        if stage_run is None or attempt.state != AttemptState.RUNNING:
+    for attempt in attempts.running(connection, run.number):
+        if only is not None and attempt.stage_run != only.id:
             continue
+        stage_run = stage_runs.get(connection, attempt.stage_run)
         if attempt.only is not None:
             remarks.append(Remark(stage_run.stage, "a decided epoch reaches its targets all the same"))
         elif at_once:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -12,9 +13,9 @@ from orchestrator.runs.advance import below
 from orchestrator.runs.effects import Extra, Remark
 from orchestrator.runs.order import Only
 from orchestrator.runs.states import RUN_ENDS, StageState, StopAs
-from orchestrator.store import attempts, dags, epochs, lifecycle, runs, stage_runs
+from orchestrator.store import dags, epochs, lifecycle, runs, stage_runs
 from orchestrator.store.tables import Run, StageRun
-from orchestrator.store.transitions import move_stage
+from orchestrator.store.transitions import Moves
 from orchestrator.store.verbs.moving import move_to_latest
 from orchestrator.store.verbs.naming import refuse_cancelling, stages_of
 
@@ -76,40 +77,49 @@ def retry_stages(
     command `clear`.
     """
     later = below(dags.graph_of(connection, run.version), failed)
+    owing, incomplete = epochs.owing(connection, run.number), epochs.incomplete(connection, run.number)
+    moves = Moves(connection, now)
     for stage, row in failed.items():
         if row.started_at is None:
-            _wait_again(connection, row, now)
+            _wait_again(moves, row)
             continue
-        _refuse_incomplete(connection, run, row, clear)
+        if row.id in incomplete:
+            raise _incomplete(run, row, clear)
         # What is owed is applied before a rule may end the stage without running (rule 3).
-        if stage in later and epochs.owed_epoch(connection, row.id) is None:
-            _wait_again(connection, row, now)
+        if stage in later and row.id not in owing:
+            _wait_again(moves, row)
         else:
-            _queue_again(connection, row, now)
+            _queue_again(moves, row)
+    moves.flush()
 
 
-def _wait_again(connection: Connection, stage_run: StageRun, now: datetime) -> None:
+def _wait_again(moves: Moves, stage_run: StageRun) -> None:
     """Put an ended stage back to be judged; if it runs, it goes on from its last decided epoch."""
-    fresh = {"tries": 0, "losses": 0, "stop_as": None, "error": None, "started_at": None, "ended_at": None}
-    move_stage(connection, stage_run.run, stage_run.id, stage_run.state, StageState.NONE, now=now, **fresh)
+    fresh: dict[str, Any] = {
+        "tries": 0,
+        "losses": 0,
+        "stop_as": None,
+        "error": None,
+        "started_at": None,
+        "ended_at": None,
+    }
+    moves.stage(stage_run.run, stage_run.id, stage_run.state, StageState.NONE, **fresh)
 
 
-def _queue_again(connection: Connection, stage_run: StageRun, now: datetime) -> None:
+def _queue_again(moves: Moves, stage_run: StageRun) -> None:
     """Queue an ended stage again; it goes on from its last decided epoch, with all its tries.
 
     One that was giving an epoch up goes on with that alone, and ends failed again.
     """
     only: Only | None = "abandon" if stage_run.abandoning else None
     stop_as = StopAs.FAILED if stage_run.abandoning else None
-    fresh = {"tries": 0, "losses": 0, "stop_as": stop_as, "error": None, "ended_at": None}
-    old, new = stage_run.state, StageState.QUEUED
-    move_stage(connection, stage_run.run, stage_run.id, old, new, now=now, **fresh)
-    attempts.enqueue(connection, stage_run.id, due=now, only=only, now=now)
+    fresh: dict[str, Any] = {"tries": 0, "losses": 0, "stop_as": stop_as, "error": None, "ended_at": None}
+    moves.stage(stage_run.run, stage_run.id, stage_run.state, StageState.QUEUED, **fresh)
+    moves.enqueue(stage_run.id, due=moves.now, only=only)
 
 
-def _refuse_incomplete(connection: Connection, run: Run, stage_run: StageRun, clear: str) -> None:
-    if epochs.final_given_up(connection, stage_run.id, stage_run.base):
-        raise RefusedError(
-            f"run {run.number}: the last epoch of {stage_run.stage} was given up, nothing can complete it",
-            hint=f"start the run over with {clear}",
-        )
+def _incomplete(run: Run, stage_run: StageRun, clear: str) -> RefusedError:
+    return RefusedError(
+        f"run {run.number}: the last epoch of {stage_run.stage} was given up, nothing can complete it",
+        hint=f"start the run over with {clear}",
+    )

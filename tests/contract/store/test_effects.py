@@ -38,8 +38,8 @@ def service(service: Service) -> Service:
     return service
 
 
-@settings(max_examples=20)
-@given(seed=st.integers(0, 2**32), steps=st.integers(0, 15))
+@settings(max_examples=15)
+@given(seed=st.integers(0, 2**32), steps=st.integers(0, 12))
 def test_a_dry_run_tells_what_the_real_call_does_to_each_row(service: Service, seed: int, steps: int) -> None:
     walk = Walk(service, Random(seed), live=2)
     walk.trigger()
