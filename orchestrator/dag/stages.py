@@ -61,7 +61,7 @@ class StageGraph:
     @cached_property
     def branches(self) -> Branches:
         """What its branching stages can forbid; computed when first asked for."""
-        return Branches.of(self.stages)
+        return Branches(self.stages)
 
     def choices(self, stage_id: str) -> dict[str, str]:
         """The nodes that a branch may choose, each with its stage: all of the stages that directly follow."""

@@ -120,7 +120,7 @@ def candidates_after(
     Children for which nothing is left to wait, or whose rule is certain early after such an end; and, however
     a branching stage ended, all that it could have forbidden: they may have waited for nothing else.
     """
-    forbidden = graph.branches.forbids.get(stage, ())
+    forbidden = dict.fromkeys(graph.branches.forbids(stage))
     yield from forbidden
     for child in graph[stage].down:
         if child not in forbidden and (waiting.get(child) == 0 or certain_early(graph[child].rule, end)):
@@ -157,7 +157,7 @@ def graph_order(graph: StageGraph) -> Iterator[str]:
 
 def _may_follow(graph: StageGraph, stage: str) -> Collection[str]:
     """All stages whose judgement the end of this one may change."""
-    return dict.fromkeys((*graph[stage].down, *graph.branches.forbids.get(stage, ())))
+    return dict.fromkeys((*graph[stage].down, *graph.branches.forbids(stage)))
 
 
 def _judged(graph: StageGraph, states: States, choices: Choices, stage: str) -> QueueStage | EndStage | None:

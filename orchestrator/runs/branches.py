@@ -22,7 +22,7 @@ Choices = Mapping[str, Json]
 def judge(graph: StageGraph, states: States, choices: Choices, stage: str) -> Verdict | None:
     """SKIP where a choice forbids the stage, WAIT while an open branching stage still can; else None: the
     trigger rule decides."""
-    above = graph.branches.forbidden_by.get(stage, ())
+    above = graph.branches.forbidden_by(stage)
     standing = {branch: states.get(branch, StageState.REMOVED) for branch in above}
     for branch, state in standing.items():
         if state == StageState.SUCCESS and forbids(graph, branch, choices.get(branch), stage):
@@ -41,7 +41,7 @@ def forbids(graph: StageGraph, branch: str, choice: Json, stage: str) -> bool:
     if graph[branch].branch != "branch":
         return not choice
     chosen = {choice} if isinstance(choice, str) else set(choice)
-    return not any(_is_chosen(graph, way, chosen) for way in graph.branches.ways[branch][stage])
+    return not any(_is_chosen(graph, way, chosen) for way in graph.branches.ways(branch, stage))
 
 
 def _is_chosen(graph: StageGraph, stage: str, chosen: set[str]) -> bool:

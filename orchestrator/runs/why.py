@@ -6,6 +6,7 @@ full, both.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,11 +27,24 @@ class Reason:
 
 
 def reasons(facts: Facts) -> list[Reason]:
-    """Everything that keeps the run and these stages of it; empty where nothing waits."""
+    """Everything that keeps the run and these stages of it; empty where nothing waits.
+
+    Of many stages that one kind of reason keeps the first are told, the others counted.
+    """
     found = list(_of_run(facts))
+    counts: Counter[str] = Counter()
     for stage in facts.stages:
-        found += _of_stage(facts, stage)
-    return found
+        for reason in _of_stage(facts, stage):
+            counts[reason.code] += 1
+            if counts[reason.code] <= _NAMED:
+                found.append(reason)
+    return found + [_more(code, number - _NAMED) for code, number in counts.items() if number > _NAMED]
+
+
+def _more(code: str, number: int) -> Reason:
+    """So many stages more wait for the same kind of reason."""
+    text = f"{_stages(number)} more: {code.replace('_', ' ')}"
+    return Reason(code, text, "ask for the reason of one by its node")
 
 
 def _of_run(facts: Facts) -> Iterator[Reason]:

@@ -105,7 +105,7 @@ class Surroundings(Mapping[str, StageState]):
 
 def judged_by(graph: StageGraph, stage: str) -> Iterable[str]:
     """The stages whose states decide whether a stage runs."""
-    return (*graph[stage].up, *graph.branches.forbidden_by.get(stage, ()))
+    return (*graph[stage].up, *graph.branches.forbidden_by(stage))
 
 
 def read(connection: Connection, wanted: Mapping[Surroundings, Collection[str]]) -> None:

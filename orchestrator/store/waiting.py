@@ -12,12 +12,16 @@ from orchestrator.dag.stages import StageGraph
 from orchestrator.errors import UsageError
 from orchestrator.runs import facts, why
 from orchestrator.runs.states import STAGE_ENDS, AttemptState, Outcome, RunState, StageState
-from orchestrator.store import dags, pools, stage_runs, workers
+from orchestrator.store import dags, pools, workers
 from orchestrator.store.tables import Attempt, Dag, Run, StageRun, Worker, table_of
 from orchestrator.store.writers import LEASE
 
 attempts, runs = table_of(Attempt), table_of(Run)
 stages, dag_rows = table_of(StageRun), table_of(Dag)
+_COLUMNS = (
+    *("id", "run", "stage", "nodes", "state", "paused", "unresolved", "abandoning", "stop_as"),
+    *("queue", "pool", "pool_slots", "tries"),
+)
 
 
 def why_waits(
@@ -42,7 +46,7 @@ def read_facts(
     taken = _taken(connection, known)
     sizes = pools.slots(connection)
     of_dag = [one for one, owner in taken if owner == run.dag]
-    rows = stage_runs.of_run(connection, run.number)
+    rows = _rows(connection, run)
     wanted = _wanted(graph, rows, run, node)
     labels = {label for one in known.values() if one.standing == "online" for label in one.labels}
     due = _due(connection, run, now, sizes, _full_dags(connection, taken), labels)
@@ -61,13 +65,20 @@ def read_facts(
     )
 
 
-def _wanted(graph: StageGraph, rows: Mapping[str, StageRun], run: Run, node: str | None) -> list[str]:
+def _rows(connection: Connection, run: Run) -> dict[str, Row[Any]]:
+    """The stage runs by stage, removed ones left out; of thousands, as they come from the database."""
+    query = select(*(stages.c[name] for name in _COLUMNS)).where(stages.c.run == run.number)
+    rows = connection.execute(query.where(stages.c.state != StageState.REMOVED).order_by(stages.c.id))
+    return {row.stage: row for row in rows}
+
+
+def _wanted(graph: StageGraph, rows: Mapping[str, Row[Any]], run: Run, node: str | None) -> list[str]:
     """The stages that are asked about, each after those before it."""
     if node is None:
         return [stage.id for stage in graph if stage.id in rows]
-    for stage in rows.values():
-        if node == stage.stage or node in stage.nodes:
-            return [stage.stage]
+    for row in rows.values():
+        if node == row.stage or node in row.nodes:
+            return [row.stage]
     named = ", ".join(sorted(name for row in rows.values() for name in row.nodes))
     raise UsageError(f"run {run.number} has no node {node!r}", hint=f"its nodes: {named}")
 
@@ -134,7 +145,7 @@ def _places(connection: Connection, run: Run, dag: Dag) -> tuple[int, tuple[int,
 
 def _stage(
     graph: StageGraph,
-    rows: Mapping[str, StageRun],
+    rows: Mapping[str, Row[Any]],
     stage: str,
     queued: Mapping[int, facts.Queued],
     running: facts.Taken | None,
@@ -149,7 +160,7 @@ def _stage(
         abandoning=row.abandoning,
         stop_as=row.stop_as,
         open_upstreams=_open(rows, compiled.up if compiled else ()),
-        open_branches=_open(rows, graph.branches.forbidden_by.get(stage, ())),
+        open_branches=_open(rows, graph.branches.forbidden_by(stage)),
         label=row.queue,
         pool=row.pool,
         slots=row.pool_slots,
@@ -160,7 +171,7 @@ def _stage(
     )
 
 
-def _open(rows: Mapping[str, StageRun], named: Iterable[str]) -> dict[str, StageState]:
+def _open(rows: Mapping[str, Row[Any]], named: Iterable[str]) -> dict[str, StageState]:
     return {name: rows[name].state for name in named if name in rows and rows[name].state not in STAGE_ENDS}
 
 
@@ -187,8 +198,9 @@ def _full_dags(connection: Connection, taken: Iterable[tuple[facts.Taken, int]])
 def _queued(connection: Connection, run: Run, due: Iterable[facts.Taken]) -> dict[int, facts.Queued]:
     """The queued attempts of a run by stage run."""
     places = {one.attempt: place for place, one in enumerate(due)}
+    columns = (attempts.c[name] for name in ("id", "stage_run", "state", "outcome", "only", "due_at"))
     query = (
-        select(attempts)
+        select(*columns)
         .join_from(attempts, stages, attempts.c.stage_run == stages.c.id)
         .where(stages.c.run == run.number)
         .order_by(attempts.c.id)

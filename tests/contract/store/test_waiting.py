@@ -232,6 +232,16 @@ def test_a_stage_that_nobody_judged(services: Services, database: Database) -> N
     assert "fustgo db check --runs" in services.only(run, "not_judged", "a").remedy
 
 
+def test_of_many_stages_that_wait_alike_the_first_are_told_and_the_others_counted(services: Services) -> None:
+    services.enter()
+    below = dict.fromkeys("bcdefghi", "a")
+    run = services.start(graph({"a": "", **below}))
+    found = [reason for reason in services.client.why(str(run.number)) if reason.code == "upstreams"]
+    assert [reason.stage for reason in found] == [*"bcdef", None]
+    assert found[-1].text == "3 stages more: upstreams"
+    assert services.only(run, "upstreams", "i").stage == "i"
+
+
 # Attempts that are not due.
 
 
