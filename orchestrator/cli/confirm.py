@@ -1,7 +1,7 @@
 """How every verb on the command line goes: show what it would do, ask, do it.
 
 The list of effects is that of a dry run: the very transaction, rolled back. On a terminal a person is
-asked, unless `--yes`; a program is not.
+asked, unless `--yes`; a program is not. A trigger changes nothing that is there, and asks nobody.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 DECLINED = 130
 
 
-def add_verb_arguments(parser: argparse.ArgumentParser) -> None:
-    """--dry-run, --yes and --json."""
+def add_verb_arguments(parser: argparse.ArgumentParser, *, asks: bool = True) -> None:
+    """--dry-run, --json, and --yes for a verb that asks."""
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--dry-run", action="store_true", help="show the effects, change nothing")
-    how.add_argument("--yes", "-y", action="store_true", help="do not ask")
+    if asks:
+        how.add_argument("--yes", "-y", action="store_true", help="do not ask")
+    else:
+        parser.set_defaults(yes=True)
     add_json_argument(parser)
 
 

@@ -24,7 +24,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     watch = parser.add_mutually_exclusive_group()
     watch.add_argument("--wait", action="store_true", help="wait for its end; exit code 1 where it fails")
     watch.add_argument("--follow", action="store_true", help="the same, with the log lines of its stages")
-    add_verb_arguments(parser)
+    add_verb_arguments(parser, asks=False)
     parser.set_defaults(run=_trigger)
 
 

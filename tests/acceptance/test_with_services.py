@@ -1,4 +1,4 @@
-"""The command line beside real services: a DAG is loaded, triggered, followed, held back, paused, cancelled."""
+"""The command line beside real services: a DAG is loaded, triggered, followed, paused, cancelled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -116,7 +115,7 @@ def test_a_run_is_triggered_followed_looked_at_and_tried_again(site: Site) -> No
     followed = site.fustgo("dags", "trigger", "people", "--follow")
     assert followed.code == 0, followed
     for said in (
-        "stage people: success",
+        "stage out: success",
         "stage told: success",
         "held a batch of 10",
         "printed by the action",
@@ -140,7 +139,7 @@ def test_a_run_is_triggered_followed_looked_at_and_tried_again(site: Site) -> No
 def test_a_run_is_held_back_by_its_pool_and_why_says_so(site: Site) -> None:
     assert site.fustgo("pools", "set", "small", "0").code == 0
     site.json("dags", "trigger", "people")
-    until(lambda: site.state(1, "people") == "queued", "the stage")
+    until(lambda: site.state(1, "out") == "queued", "the stage")
     reasons = site.json("runs", "why", "1", "held")
     (pool,) = [reason for reason in reasons if "pool" in reason["code"]]
     assert "small" in pool["text"]
@@ -156,7 +155,7 @@ def test_a_running_stage_is_paused_resumed_and_a_run_cancelled(site: Site) -> No
     asked = site.json("runs", "pause", "1", "--node", "held")
     assert any("is asked for a savepoint" in effect for effect in asked["effects"]), asked
     (site.folder / "hold").unlink()
-    until(lambda: site.state(1, "people") == "paused", "the savepoint")
+    until(lambda: site.state(1, "out") == "paused", "the savepoint")
     assert site.fustgo("runs", "resume", "1", "--node", "held").code == 0
     until(lambda: site.state(1) == "success", "the run")
     assert (site.folder / "out/people.csv").read_text() == (site.folder / "people.csv").read_text()
