@@ -20,7 +20,7 @@ class Following(Surface):
     """Watching runs and reading their logs; changes nothing but what a dead command left."""
 
     def watch(self, text: str, *, every: float = LONGEST) -> Iterator[views.RunView]:
-        """The run as it stands, again and again until it has ended; the last view is of the ended run.
+        """The run and its stages as they stand, without figures, again and again; last the ended run.
 
         `every`: seconds to the next look where no hint comes before.
         """
@@ -29,7 +29,7 @@ class Following(Surface):
             while True:
                 self._release()
                 with self.database.read() as connection:
-                    view = views.show_run(connection, runs.find_run(connection, text))
+                    view = views.outline(connection, runs.find_run(connection, text))
                 yield view
                 if view.run.state in RUN_ENDS:
                     return

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, Table, func, select
 
 from orchestrator.runs.shown import shown_stage
 from orchestrator.runs.states import AttemptState, EpochState
@@ -75,14 +75,33 @@ class RunView:
 
 
 def show_run(connection: Connection, run: Run) -> RunView:
-    """A run as it stands, its stages in topological order."""
+    """A run as it stands, its stages in topological order. A handful of queries, however many they are."""
     rows = stage_runs.all_of_run(connection, run.number)
-    return RunView(
-        run=run,
-        dag=dags.get_dag(connection, run.dag),
-        stages=[_stage(connection, row) for row in rows],
-        holder=workers.get(connection, run.held_by) if run.held_by is not None else None,
+    decided, moved = _epochs(connection, run.number), _live(connection, run.number)
+    counters = _counters(connection, run.number)
+    return _view(
+        connection,
+        run,
+        [
+            replace(
+                stage,
+                epochs=decided.get(stage.stage_run.id, []),
+                counters=counters.get(stage.stage_run.id, {}),
+                live=moved.get(stage.stage_run.id),
+            )
+            for stage in _stages(connection, run, rows)
+        ],
     )
+
+
+def outline(connection: Connection, run: Run) -> RunView:
+    """A run with the states of its stages and their attempts, without epochs and figures: to be watched."""
+    return _view(connection, run, _stages(connection, run, stage_runs.all_of_run(connection, run.number)))
+
+
+def _view(connection: Connection, run: Run, stages: list[StageView]) -> RunView:
+    holder = workers.get(connection, run.held_by) if run.held_by is not None else None
+    return RunView(run, dags.get_dag(connection, run.dag), stages, holder)
 
 
 def published(connection: Connection, run: int, nodes: Collection[str]) -> set[str]:
@@ -97,36 +116,51 @@ def published(connection: Connection, run: int, nodes: Collection[str]) -> set[s
     return found.intersection(nodes)
 
 
-def _stage(connection: Connection, row: StageRun) -> StageView:
-    query = select(attempts).where(attempts.c.stage_run == row.id).order_by(attempts.c.id)
-    tries = [value(Attempt, found) for found in connection.execute(query)]
-    decided = _epochs(connection, row.id)
-    return StageView(
-        stage_run=row,
-        nodes=tuple(row.nodes),
-        attempts=tries,
-        epochs=decided,
-        counters=_counters(connection, row.id, max((epoch.number for epoch in decided), default=0), row.base),
-        live=_live(connection, [attempt.id for attempt in tries if attempt.state == AttemptState.RUNNING]),
-        due=next((attempt.due_at for attempt in tries if attempt.state == AttemptState.QUEUED), None),
-    )
+def _stages(connection: Connection, run: Run, rows: list[StageRun]) -> list[StageView]:
+    query = _of_run(select(attempts), attempts, run.number).order_by(attempts.c.id)
+    tries: dict[int, list[Attempt]] = {row.id: [] for row in rows}
+    for found in connection.execute(query):
+        tries[found.stage_run].append(value(Attempt, found))
+    return [
+        StageView(
+            stage_run=row,
+            nodes=tuple(row.nodes),
+            attempts=tries[row.id],
+            due=next((one.due_at for one in tries[row.id] if one.state == AttemptState.QUEUED), None),
+        )
+        for row in rows
+    ]
 
 
-def _epochs(connection: Connection, stage_run: int) -> list[EpochView]:
+def _epochs(connection: Connection, run: int) -> dict[int, list[EpochView]]:
     shown = ("number", "attempt", "state", "final", "decided_at", "applied_at")
-    query = select(*(epochs.c[name] for name in shown)).where(epochs.c.stage_run == stage_run)
-    return [EpochView(*row) for row in connection.execute(query.order_by(epochs.c.number))]
+    query = _of_run(select(epochs.c.stage_run, *(epochs.c[name] for name in shown)), epochs, run)
+    found: dict[int, list[EpochView]] = {}
+    for stage_run, *columns in connection.execute(query.order_by(epochs.c.number)):
+        found.setdefault(stage_run, []).append(EpochView(*columns))
+    return found
 
 
-def _counters(connection: Connection, stage_run: int, number: int, base: int) -> dict[str, Any]:
-    if number <= base:
-        return {}
-    query = select(epochs.c.record).where(epochs.c.stage_run == stage_run, epochs.c.number == number)
-    counters: dict[str, Any] = connection.execute(query).scalar_one()["counters"]
-    return counters
+def _counters(connection: Connection, run: int) -> dict[int, dict[str, Any]]:
+    """The counters of each stage run's last epoch, where it was decided since the stage started (over)."""
+    rows = stage_runs.stage_runs
+    last = _of_run(select(func.max(epochs.c.id)), epochs, run).where(epochs.c.number > rows.c.base)
+    query = select(epochs.c.stage_run, epochs.c.record).where(
+        epochs.c.id.in_(last.group_by(epochs.c.stage_run))
+    )
+    return {stage_run: record["counters"] for stage_run, record in connection.execute(query)}
 
 
-def _live(connection: Connection, running: list[int]) -> dict[str, Any] | None:
-    query = select(progress.c.figures).where(progress.c.attempt.in_(running))
-    figures: dict[str, Any] | None = connection.execute(query).scalar()
-    return figures
+def _live(connection: Connection, run: int) -> dict[int, dict[str, Any]]:
+    """The figures of running attempts, by stage run."""
+    query = _of_run(select(attempts.c.stage_run, progress.c.figures), attempts, run)
+    running = query.join(progress, progress.c.attempt == attempts.c.id).where(
+        attempts.c.state == AttemptState.RUNNING
+    )
+    return {row.stage_run: row.figures for row in connection.execute(running)}
+
+
+def _of_run(query: Select[Any], table: Table, run: int) -> Select[Any]:
+    """The rows of a table that belong to stage runs of a run."""
+    rows = stage_runs.stage_runs
+    return query.join_from(table, rows, table.c.stage_run == rows.c.id).where(rows.c.run == run)
