@@ -13,6 +13,7 @@ from orchestrator.runs.states import AttemptState, EpochState, RunState, StageSt
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.sqlite import SqliteDatabase
 from orchestrator.store.tables import Event, table_of
+from tests.support.asking import Services
 from tests.support.postgres import Cluster
 from tests.support.services import Service
 from tests.support.store import Command, ManualClock, gone_process, open_store, url_of
@@ -126,3 +127,9 @@ def killed(database: Database, clock: ManualClock) -> Command:
 def service(database: Database, clock: ManualClock) -> Service:
     """A worker of the services, and a client."""
     return Service(database, clock)
+
+
+@pytest.fixture
+def services(database: Database, clock: ManualClock, command: Command) -> Services:
+    """Services that a test enters one by one; what waits for them is asked why."""
+    return Services(database, clock, command)

@@ -2,97 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from orchestrator.cli.main import build_parser
-from orchestrator.client import Client
 from orchestrator.errors import UsageError
-from orchestrator.runs.report import Report
-from orchestrator.runs.states import Outcome, RunState
-from orchestrator.runs.why import Reason
-from orchestrator.sdk.registry import Registry
-from orchestrator.store import dags, pools, processes, runs, steps, workers
+from orchestrator.runs.states import Outcome
+from orchestrator.store import steps, workers
 from orchestrator.store.database import Database
-from orchestrator.store.queue import Claimed
-from orchestrator.store.tables import Run, table_of
-from orchestrator.store.tables.services import Backfill
-from orchestrator.store.verbs import pausing
-from tests.support.store import START, Command, ManualClock, graph
-
-
-@dataclass
-class Services:
-    """The store as services see it: runs that nobody holds, workers that beat."""
-
-    database: Database
-    clock: ManualClock
-    command: Command
-
-    @property
-    def client(self) -> Client:
-        return Client(self.database, Registry(), self.clock, Path("/nowhere"), actor="ada")
-
-    def start(self, stages: Any, state: RunState = RunState.RUNNING, **values: Any) -> Run:
-        return self.command.start(stages, held_by=None, state=state, **values)
-
-    def enter(self, kind: str = "worker", *, labels: tuple[str, ...] = (), slots: int = 1) -> int:
-        pid, started = processes.this_process()
-        with self.database.transaction() as connection:
-            return workers.register_worker(
-                connection, host=processes.host(), pid=pid, start_time=started, kind=kind, labels=labels,
-                slots=slots, now=self.clock.now(),
-            )  # fmt: skip
-
-    def claim(self, worker: int, stage: str) -> Claimed:
-        (claimed,) = steps.claim(self.database, worker=worker)
-        assert claimed.stage_run.stage == stage
-        return claimed
-
-    def finish(self, claimed: Claimed, outcome: Outcome = Outcome.SUCCESS, **values: Any) -> None:
-        assert steps.finish(self.database, {claimed.attempt: Report(outcome, **values)})[claimed.attempt]
-
-    def limit(self, run: Run, **values: int) -> None:
-        with self.database.transaction() as connection:
-            connection.execute(dags.dags.update().where(dags.dags.c.id == run.dag).values(**values))
-
-    def pool(self, name: str, slots: int) -> None:
-        with self.database.transaction() as connection:
-            pools.set_pool(connection, name, slots)
-
-    def why(self, run: Run, node: str | None = None) -> dict[str, Reason]:
-        found = self.client.why(str(run.number), node)
-        for reason in found:
-            assert reason.text
-            assert reason.remedy
-            must_be_commands(reason.remedy)
-        return {reason.code: reason for reason in found}
-
-    def only(self, run: Run, code: str, node: str | None = None) -> Reason:
-        """The one reason that there is."""
-        found = self.why(run, node)
-        assert list(found) == [code]
-        return found[code]
-
-
-def must_be_commands(remedy: str) -> None:
-    """What a remedy tells to type is something that can be typed."""
-    for command in re.findall(r"fustgo ([^;,:]+)", remedy):
-        words = shlex.split(command)
-        if words not in (["standalone"], ["worker"]):  # they take nothing
-            build_parser(words[0]).parse_args(words)
-
-
-@pytest.fixture
-def services(database: Database, clock: ManualClock, command: Command) -> Services:
-    return Services(database, clock, command)
-
+from tests.support.asking import Services
+from tests.support.store import Command, ManualClock, graph
 
 ONE = graph({"a": ""})
 TWO = graph({"a": "", "b": "a"})
@@ -113,94 +32,6 @@ def test_a_node_that_is_not_there_is_refused_with_those_that_are(services: Servi
     with pytest.raises(UsageError, match="no node 'x'") as caught:
         services.why(run, "x")
     assert "a, b" in caught.value.hint
-
-
-# Runs.
-
-
-def test_a_queued_run_without_a_scheduler(services: Services, clock: ManualClock) -> None:
-    run = services.start(TWO, RunState.QUEUED)
-    assert "fustgo scheduler" in services.why(run)["no_scheduler"].remedy
-    services.enter("scheduler")
-    assert "no_scheduler" not in services.why(run)
-    clock.forward(31)  # it has not beaten since
-    assert "no_scheduler" in services.why(run)
-
-
-def test_a_queued_run_of_a_dag_with_as_many_active_ones_as_it_may_have(services: Services) -> None:
-    services.enter("scheduler")
-    first, run = services.start(ONE), services.start(ONE, RunState.QUEUED)
-    assert "about_to_start" in services.why(run)
-    services.limit(run, max_active_runs=1)
-    reason = services.why(run)["max_active_runs"]
-    assert f"may have 1 active, and has run {first.number}" in reason.text
-    assert "max_active_runs" in reason.remedy
-
-
-def test_a_queued_run_behind_others(services: Services) -> None:
-    services.enter("scheduler")
-    first, run = services.start(ONE, RunState.QUEUED), services.start(ONE, RunState.QUEUED)
-    services.limit(run, max_active_runs=1)
-    assert f"behind run {first.number}" in services.why(run)["runs_before"].text
-
-
-def test_a_run_of_a_paused_backfill(services: Services) -> None:
-    services.enter("scheduler")
-    run = services.start(ONE, RunState.QUEUED, run_type="backfill")
-    with services.database.transaction() as connection:
-        made = connection.execute(
-            table_of(Backfill)
-            .insert()
-            .values(
-                dag=run.dag, first=START, last=START, max_active_runs=1, paused=True, params={},
-                created_by="ada", created_at=START,
-            )
-            .returning(table_of(Backfill).c.id)
-        )  # fmt: skip
-        runs.change(connection, run.number, backfill=made.scalar_one())
-    assert "its backfill is paused" in services.only(run, "no_places").text
-
-
-def test_a_paused_run_and_a_paused_stage(services: Services) -> None:
-    services.enter()
-    run = services.start(ONE)
-    services.client.pause(str(run.number))
-    assert services.why(run)["run_paused"].remedy == f"fustgo runs resume {run.number}"
-    services.client.resume(str(run.number))
-    services.client.pause(str(run.number), node="a")
-    reason = services.why(run, "a")["stage_paused"]
-    assert (reason.stage, reason.remedy) == ("a", f"fustgo runs resume {run.number} --node a")
-
-
-def test_a_run_that_is_being_cancelled_waits_for_its_attempts(services: Services, clock: ManualClock) -> None:
-    worker = services.enter()
-    run = services.start(ONE)
-    claimed = services.claim(worker, "a")
-    services.client.cancel(str(run.number))
-    found = services.why(run)
-    assert set(found) == {"cancelling", "stopping"}
-    assert f"attempt {claimed.attempt} of a" in found["cancelling"].text
-    assert f"worker {worker} (process" in found["cancelling"].text
-    assert "becomes cancelled" in found["stopping"].text
-    clock.forward(31)
-    assert "does not answer" in services.why(run)["cancelling"].remedy
-
-
-def test_a_run_that_a_command_holds(services: Services, command: Command) -> None:
-    run = command.start(graph({"a": "", "b": ""}))
-    reason = services.why(run, "b")["held"]
-    assert f"process {command.pid} on {processes.host()}" in reason.text
-    assert f"fustgo run people.py --resume {run.number}" in reason.remedy
-
-
-def test_a_paused_run_whose_command_is_gone(services: Services, killed: Command) -> None:
-    """One that is not paused has failed by then: "the command was killed"."""
-    run = killed.start(ONE)
-    with services.database.transaction() as connection:
-        pausing.pause_run(connection, run, now=services.clock.now())
-    reason = services.why(run)["holder_gone"]
-    assert f"process {killed.pid}" in reason.text
-    assert reason.remedy == f"fustgo run people.py --resume {run.number}"
 
 
 # Stages that are not judged yet.
