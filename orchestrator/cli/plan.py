@@ -73,6 +73,8 @@ def _print_stage(stage: Stage, dag: Dag, operators: dict[str, Operator], opened:
 def _epochs(stage: Stage, dag: Dag, operators: dict[str, Operator]) -> str:
     from orchestrator.engine.plan import one_epoch_reason
 
+    if stage.is_action:
+        return "an action, which runs once; a process that dies in it runs it again"
     why = one_epoch_reason({node: operators[node] for node in stage.nodes})
     if why:
         return f"one epoch, the final one: {why}"
@@ -85,10 +87,13 @@ def _epochs(stage: Stage, dag: Dag, operators: dict[str, Operator]) -> str:
 
 def _promises(operator: Operator) -> str:
     """What a node declares of itself; of an output its mode and guarantee."""
+    from orchestrator.sdk.action import Action
     from orchestrator.sdk.output import Output, describe_mode
 
     if isinstance(operator, Output):
         return ", ".join(filter(None, [describe_mode(operator), str(operator.guarantee)]))
+    if isinstance(operator, Action):
+        return (operator.branching or "").replace("_", "-").replace("-direct", " of what follows directly")
     flags = {
         "row-local": operator.row_local,
         "stateful": operator.stateful,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import lru_cache
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -27,6 +28,7 @@ class _FromSource(SourceFileLoader):
         return code
 
 
+@lru_cache(maxsize=4096)
 def module_name(relative: str) -> str:
     """The name of a file's module: `team/load.py` is `fustgo_dags.team.load`."""
     return ".".join((PACKAGE, *Path(relative).with_suffix("").parts))
@@ -44,8 +46,11 @@ def import_file(tree: Path, relative: str) -> ModuleType:
 
     Raises what the file raises, and FileNotFoundError where there is no such file.
     """
-    name, path = module_name(relative), (tree / relative).resolve()
+    name = module_name(relative)
     found = sys.modules.get(name)
+    if found is not None and getattr(found, "__fustgo_tree__", None) == tree:
+        return found
+    path = (tree / relative).resolve()
     if found is not None and getattr(found, "__file__", None) == str(path):
         return found
     return _execute(tree, relative, name, path)
@@ -65,6 +70,7 @@ def _execute(tree: Path, relative: str, name: str, path: Path) -> ModuleType:
         raise ImportError(f"{relative} is not a Python file", name=name, path=str(path))
     module = importlib.util.module_from_spec(spec)
     module.__dict__["__fustgo_path__"] = Path(relative).as_posix()
+    module.__dict__["__fustgo_tree__"] = tree
     before = sys.modules.get(name)
     sys.modules[name] = module
     try:
