@@ -187,7 +187,11 @@ def _definition(args: argparse.Namespace, app: App) -> Definition:
     if args.dag:
         raise UsageError("--dag chooses among the DAGs of a file; here the DAG is named already")
     project = args.project.resolve() if args.project is not None else None
-    return app.client.loaded_definition(str(args.file), project)
+    try:
+        return app.client.loaded_definition(str(args.file), project)
+    except UsageError as error:
+        file = f"a file is named with its ending: fustgo run {args.file}.py"
+        raise UsageError(error.message, hint=f"{error.hint}; {file}") from None
 
 
 @contextmanager

@@ -71,8 +71,10 @@ class HeldVerbs(Surface):
         return self._tree(run.bundle_version, f"run {run.number}") or definition.project
 
     def _tree(self, bundle_version: str | None, whose: str) -> Path | None:
+        if bundle_version is None:
+            return None
         tree = bundle_tree(self.artifacts, bundle_version)
-        if tree is not None and not tree.is_dir():
+        if not tree.is_dir():
             raise StoreError(
                 f"the code of {whose} is not on this host: there is no {tree}",
                 hint="run it where the services are, or its file: fustgo run FILE",

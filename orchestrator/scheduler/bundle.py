@@ -20,11 +20,11 @@ from pathlib import Path, PurePosixPath
 
 from orchestrator.errors import StoreError, UsageError
 from orchestrator.store import processes
+from orchestrator.store.artifacts import bundle_tree
 
 CODE = frozenset({".py", ".yaml", ".yml", ".json", ".sql", ".toml"})
 LARGEST = 1 << 20  # bytes
 IGNORE = ".fustgoignore"
-_BUNDLES = "bundles"
 _LENGTH = 20  # hex digits of the hash: 80 bits
 _log = logging.getLogger("fustgo.loader")
 
@@ -35,11 +35,6 @@ class Bundle:
 
     version: str
     tree: Path
-
-
-def tree_of(artifacts: Path, version: str) -> Path:
-    """Where the tree of a bundle version lies."""
-    return artifacts / _BUNDLES / version
 
 
 def freeze(folder: Path, artifacts: Path, include: Sequence[str] = ()) -> Bundle:
@@ -53,7 +48,7 @@ def freeze(folder: Path, artifacts: Path, include: Sequence[str] = ()) -> Bundle
         )
     contents = dict(_contents(folder, include))
     version = _hash(contents)
-    tree = tree_of(artifacts, version)
+    tree = bundle_tree(artifacts, version)
     if not tree.is_dir():
         try:
             _write(tree, contents)

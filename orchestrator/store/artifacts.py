@@ -32,9 +32,9 @@ def run_folder(root: Path, run_uid: str, *, create: bool = False) -> Path:
     return folder
 
 
-def bundle_tree(root: Path, bundle_version: str | None) -> Path | None:
-    """The frozen copy of a bundle's code; None for a DAG that has none."""
-    return root / "bundles" / bundle_version if bundle_version is not None else None
+def bundle_tree(root: Path, bundle_version: str) -> Path:
+    """Where the frozen copy of a bundle's code lies, in that version."""
+    return root / "bundles" / bundle_version
 
 
 def list_files(root: Path, run_uid: str) -> list[str]:

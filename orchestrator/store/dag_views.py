@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from orchestrator.errors import UsageError, nearest
 from orchestrator.store.dags import BUNDLE
 from orchestrator.store.tables import Dag, DagVersion, Run, table_of
 from orchestrator.store.tables.entity import value
+from orchestrator.store.verbs.triggering import loaded_dag
 
 dags, versions, runs = table_of(Dag), table_of(DagVersion), table_of(Run)
 
@@ -39,18 +39,8 @@ def list_dags(connection: Connection) -> list[DagView]:
 
 def find_dag(connection: Connection, dag_id: str) -> DagView:
     """A loaded DAG by its id; raises UsageError with the nearest one where there is none."""
-    query = select(dags).where(dags.c.space == BUNDLE, dags.c.dag_id == dag_id, dags.c.deleted_at.is_(None))
-    row = connection.execute(query).first()
-    if row is None or row.version is None:
-        known = select(dags.c.dag_id).where(dags.c.space == BUNDLE, dags.c.deleted_at.is_(None))
-        near = nearest(dag_id, connection.execute(known).scalars())
-        raise UsageError(
-            f"no DAG {dag_id!r} is loaded",
-            hint=near or "the services load those of the bundle; `fustgo run FILE` runs a file by hand",
-        )
-    dag = value(Dag, row)
-    version = connection.execute(select(versions).where(versions.c.id == row.version)).one()
-    return DagView(dag, value(DagVersion, version), _newest_runs(connection, [dag.id]).get(dag.id))
+    dag, version = loaded_dag(connection, dag_id)
+    return DagView(dag, version, _newest_runs(connection, [dag.id]).get(dag.id))
 
 
 def _newest_runs(connection: Connection, of: list[int]) -> dict[int, Run]:

@@ -12,6 +12,7 @@ from orchestrator.errors import FustgoError
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome
 from orchestrator.store import processes, runners, steps
+from orchestrator.store.artifacts import bundle_tree
 from orchestrator.store.database import Database
 from orchestrator.store.logs import log_path
 from orchestrator.store.queue import Claimed
@@ -54,7 +55,7 @@ class Claims:
 
     def _running(self, claimed: Claimed, now: float) -> Running:
         version = claimed.run.bundle_version
-        tree = str(self.artifacts / "bundles" / version) if version else ""
+        tree = str(bundle_tree(self.artifacts, version)) if version else ""
         stage = self.orders.definitions.graph(claimed.version)[claimed.stage_run.stage]
         log = log_path(self.artifacts, claimed.run.uid, stage.id, claimed.attempt)
         return Running(claimed, self.orders.make(claimed, tree), log, stage.execution_timeout, claimed_at=now)

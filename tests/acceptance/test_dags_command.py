@@ -105,7 +105,8 @@ def test_a_loaded_dag_is_shown_as_its_file_would_be(loaded: Shell) -> None:
     ("args", "said"),
     [
         (("run", "adult"), "did you mean 'adults'?"),
-        (("dags", "show", "nobody"), "no DAG 'nobody' is loaded"),
+        (("run", "nobody"), "a file is named with its ending: fustgo run nobody.py"),
+        (("dags", "show", "nobody"), "there is no DAG 'nobody'"),
         (("run", "adults", "--dag", "adults"), "--dag"),
         (("run", "adults", "--param", "x=1"), "no param 'x'"),
     ],

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import select
 
 from orchestrator.scheduler import loader
-from orchestrator.scheduler.bundle import tree_of
 from orchestrator.scheduler.loader import Found, Interrupted, load
 from orchestrator.settings import Settings
 from orchestrator.settings import load as load_settings
 from orchestrator.store import dags
+from orchestrator.store.artifacts import bundle_tree
 from orchestrator.store.database import Database
 from orchestrator.store.loading import load_errors
 from orchestrator.store.tables import Dag, table_of
@@ -94,7 +94,7 @@ def test_dags_are_stored_with_their_tree_their_project_and_their_limits(
     with database.read() as connection:
         version = dags.get_version(connection, numbers.version or 0)
         assert [stage.id for stage in dags.graph_of(connection, version.id)] == ["n"]
-    assert bundle.tree == tree_of(settings.artifacts.path, bundle.version)
+    assert bundle.tree == bundle_tree(settings.artifacts.path, bundle.version)
 
 
 def test_a_changed_module_is_a_new_tree_of_the_same_definition_and_a_limit_taken_out_is_the_usual_one(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import StoreError, UsageError
-from orchestrator.scheduler.bundle import Bundle, freeze, tree_of
+from orchestrator.scheduler.bundle import Bundle, freeze
+from orchestrator.store.artifacts import bundle_tree
 
 CODE = {"a.py", "team/b.yaml", "q.sql", "c.json", "d.toml", "e.yml"}
 
@@ -43,7 +44,7 @@ def test_code_is_copied_and_nothing_else(dags: Path, tmp_path: Path) -> None:
     write(dags, {**other, "venv/pyvenv.cfg": "", "venv/lib/y.py": ""})
     bundle = freeze(dags, tmp_path / "artifacts")
     assert copied(bundle) == CODE
-    assert bundle.tree == tree_of(tmp_path / "artifacts", bundle.version)
+    assert bundle.tree == bundle_tree(tmp_path / "artifacts", bundle.version)
     assert (bundle.tree / "a.py").read_text() == "x = 1"
 
 
