@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sqlite3
@@ -117,12 +118,13 @@ def test_a_killed_command_is_run_again_and_what_was_done_is_not(shell: Shell) ->
         "id: kill\nnodes:\n"
         "  - {id: one, type: bash, config: {command: 'echo x >> one; cat one'}}\n"
         "  - {id: two, type: bash, after: [one], "
-        "config: {command: 'touch two; test -e go || sleep 1000; echo y'}}\n"
+        "config: {command: 'echo $$ > two; test -e go || sleep 1000; echo y'}}\n"
     )
     running = shell.start("run", "kill.yaml")
-    wait_for(shell.folder / "two", running, 0)
+    wait_for(shell.folder / "two", running, 2)
     running.signal(signal.SIGKILL)
     running.wait()
+    os.killpg(int((shell.folder / "two").read_text()), signal.SIGKILL)  # the command outlives who started it
     (shell.folder / "go").touch()
     assert shell.run("run", "kill.yaml", "--resume").code == 0
     assert (shell.folder / "one").read_text() == "x\n"
@@ -136,3 +138,31 @@ def test_an_unknown_dag_to_trigger_fails_the_node_and_names_it(shell: Shell) -> 
     done = shell.run("run", "t.yaml")
     assert done.code == 1
     assert "node 'start' cannot trigger DAG 'report': there is no DAG 'report'" in done.err
+
+
+SENSOR = """
+from pathlib import Path
+from orchestrator import DAG, Snooze, action
+
+@action
+def waited() -> object:
+    with Path("looks").open("a") as looks:
+        looks.write("x")
+    return "seen" if Path("looks").read_text() == "xxx" else Snooze(seconds=0.05)
+
+@action
+def after(*, said: str) -> str:
+    return said
+
+with DAG("sensor") as dag:
+    waited >> after(said="{{ results.waited }}")
+"""
+
+
+def test_a_sensor_snoozes_until_it_sees_and_that_is_no_try(shell: Shell) -> None:
+    (shell.folder / "sensor.py").write_text(SENSOR)
+    done = shell.run("run", "sensor.py")
+    assert done.code == 0, done
+    shown = json.loads(shell.run("runs", "show", "1", "--json").out)["stages"]
+    assert [attempt["outcome"] for attempt in shown[0]["attempts"]] == ["snoozed", "snoozed", "success"]
+    assert (shown[0]["tries"], shown[1]["result"]) == (0, {"after": "seen"})

@@ -11,6 +11,7 @@ from orchestrator.sdk.template import (
     Use,
     add_days,
     faults,
+    native,
     render,
     revive,
     strftime,
@@ -113,3 +114,31 @@ def test_a_null_param_is_named() -> None:
         render("{{ params.x }}", {"params": {"x": None}})
     assert "or 'none'" in caught.value.hint
     assert render("{{ params.x or 'none' }}", {"params": {"x": None}}) == "none"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{{ params.n }}", 3),
+        (" {{- params.n + 1 -}} ", 4),
+        ("{{ params.none }}", None),
+        ("{{ params.rows }}", [{"a": 1}]),
+        ("{{ params.rows[0].a }}", 1),
+        ("n={{ params.n }}", "n=3"),
+        ("{{ params.n }}{{ params.n }}", "33"),
+        ("{% if params.n %}yes{% endif %}", "yes"),
+        ("{{ '}}' }}", "}}"),
+        ("plain", "plain"),
+    ],
+)
+def test_a_text_that_is_one_expression_gives_the_value_itself(text: str, value: object) -> None:
+    assert native(text, {"params": {"n": 3, "none": None, "rows": [{"a": 1}]}}) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ params.absent }}", "{{ results.a.b.c }}", "{{ params.n / 0 }}", "x{{ params.none }}"]
+)
+def test_a_value_that_is_not_there_is_an_error_that_shows_the_template(text: str) -> None:
+    with pytest.raises(TemplateProblem) as caught:
+        native(text, {"params": {"n": 3, "none": None}, "results": {"a": {}}})
+    assert text in caught.value.message
