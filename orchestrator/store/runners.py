@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from orchestrator.store import workers as worker_rows
 from orchestrator.store.tables import Attempt, Worker, table_of
@@ -53,8 +52,8 @@ def left(connection: Connection, worker: int) -> list[Runner]:
 
 def of_dead_workers(connection: Connection, host: str) -> list[Runner]:
     """The runners that dead workers of this host have left; nobody has seen them end."""
-    query = _left_on(host).order_by(runners.c.id)
-    return [value(Runner, row) for row in connection.execute(query) if _is_of_dead(connection, row.worker)]
+    found = connection.execute(_LEFT_HERE.order_by(runners.c.id), {"host": host})
+    return [value(Runner, row) for row in found.all() if _is_of_dead(connection, row.worker)]
 
 
 def of_earlier_attempts(
@@ -64,16 +63,25 @@ def of_earlier_attempts(
 
     `worker` knows its own.
     """
-    earlier = select(attempts.c.worker).where(
-        attempts.c.stage_run.in_(stage_runs), attempts.c.worker != worker
+    others = connection.execute(_OTHERS, {"stage_runs": list(stage_runs), "worker": worker}).scalars().all()
+    if not others:
+        return []  # as nearly always: this is asked with every claim
+    return [runner for runner in of_dead_workers(connection, host) if runner.worker in others]
+
+
+_LEFT_HERE = (
+    select(runners)
+    .join_from(runners, workers)
+    .where(runners.c.ended_at.is_(None), workers.c.host == bindparam("host"))
+)
+_OTHERS = (
+    select(attempts.c.worker)
+    .where(
+        attempts.c.stage_run.in_(bindparam("stage_runs", expanding=True)),
+        attempts.c.worker != bindparam("worker"),
     )
-    query = _left_on(host).where(runners.c.worker.in_(earlier)).order_by(runners.c.id)
-    return [value(Runner, row) for row in connection.execute(query) if _is_of_dead(connection, row.worker)]
-
-
-def _left_on(host: str) -> Select[Any]:
-    here = workers.c.host == host
-    return select(runners).join_from(runners, workers).where(runners.c.ended_at.is_(None), here)
+    .distinct()
+)
 
 
 def _is_of_dead(connection: Connection, worker: int) -> bool:

@@ -25,50 +25,71 @@ _encode = msgspec.json.Encoder().encode
 
 
 class AttemptLog:
-    """One attempt's log file, open for appending."""
+    """One attempt's log file. It is made with its first line: making one may wait for a busy disk.
+
+    A line that cannot be written (a full disk) is counted, and stops nobody.
+    """
 
     def __init__(self, path: Path, clock: Clock, secrets: Iterable[str] = (), *, limit: int = LIMIT) -> None:
-        """Open the file, made with its folder where they are absent; `secrets` are masked in every line."""
-        self._clock, self._limit = clock, limit
+        """Touch nothing yet; `secrets` are masked in every line."""
+        self._path, self._clock, self._limit = path, clock, limit
         self._secrets = sorted(secrets, key=len, reverse=True)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        try:
-            self._file = os.open(path, flags, 0o600)
-        except FileNotFoundError:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = os.open(path, flags, 0o600)
+        self._file = -1
+        self._first = b""
         self._dropped = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything has been written."""
+        return self._file >= 0
+
+    def begin(self, level: str, text: str, node: str = "") -> None:
+        """Keep a first line, to stand before whatever comes."""
+        self._first = self._line(level, text, node, {})
 
     def write(self, level: str, text: str, *, node: str = "", last: bool = False, **more: Any) -> None:
         """Write a line. A full log takes the `last` one only, and says before it how many it did not take."""
-        if self._file < 0:
-            return
-        if not last and os.fstat(self._file).st_size >= self._limit:
-            self._drop()
-            return
-        if last and self._dropped:
-            self._line("WARNING", f"{self._dropped:,} lines were not kept: the log was full", "", {})
-        text = self._masked(text)
-        for start in range(0, max(len(text), 1), LONGEST):
-            self._line(level, text[start : start + LONGEST], node, more)
+        try:
+            self._open()
+            if not last and os.fstat(self._file).st_size >= self._limit:
+                self._drop()
+                return
+            if last and self._dropped:
+                said = f"{self._dropped:,} lines were not kept: the log was full"
+                os.write(self._file, self._line("WARNING", said, "", {}))
+            text = self._masked(text)
+            for start in range(0, max(len(text), 1), LONGEST):
+                os.write(self._file, self._line(level, text[start : start + LONGEST], node, more))
+        except OSError:
+            self._dropped += 1
 
     def close(self) -> None:
-        """Let go of the file; what is written later is nobody's."""
+        """Let go of the file."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
+    def _open(self) -> None:
+        if self._file >= 0:
+            return
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            self._file = os.open(self._path, flags, 0o600)
+        except FileNotFoundError:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = os.open(self._path, flags, 0o600)
+        if self._first:
+            os.write(self._file, self._first)
+
     def _drop(self) -> None:
         if not self._dropped:
-            self._line(
-                "WARNING", f"this log is full at {self._limit:,} bytes: what follows is not kept", "", {}
-            )
+            full = f"this log is full at {self._limit:,} bytes: what follows is not kept"
+            os.write(self._file, self._line("WARNING", full, "", {}))
         self._dropped += 1
 
-    def _line(self, level: str, text: str, node: str, more: Mapping[str, Any]) -> None:
+    def _line(self, level: str, text: str, node: str, more: Mapping[str, Any]) -> bytes:
         at = self._clock.now().isoformat(timespec="milliseconds")
-        line = {"at": at, "level": level, "node": node, "text": text, **more}
-        os.write(self._file, _encode(line) + b"\n")
+        return _encode({"at": at, "level": level, "node": node, "text": text, **more}) + b"\n"
 
     def _masked(self, text: str) -> str:
         for secret in self._secrets:

@@ -17,6 +17,7 @@ import socket
 import threading
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from orchestrator.clock import Clock, SystemClock
@@ -58,8 +59,7 @@ def serve(connection: socket.socket, around: Surroundings) -> NoReturn:
     voices = Voices(around.level)
     link = Link(connection, around, voices)
     while True:
-        order = link.orders.get()
-        link.answer_to(_run(order, link, voices, around))
+        _run(link.orders.get(), link, voices, around)
 
 
 class Link:
@@ -101,7 +101,7 @@ class Link:
             raise (AttemptLost if answer.lost else StoreError)(answer.message, hint=answer.hint)
         return answer
 
-    def answer_to(self, report: Report) -> None:
+    def end(self, report: Report) -> None:
         """Tell how the attempt ended."""
         self.send(messages.Ended(self._attempt, report))
 
@@ -158,27 +158,23 @@ class RemotePort:
         self._link.send(messages.CannotPause(self._attempt, reason))
 
 
-def _run(execute: messages.Execute, link: Link, voices: Voices, around: Surroundings) -> Report:
-    """Run one order to its end, whatever its code does."""
+def _run(execute: messages.Execute, link: Link, voices: Voices, around: Surroundings) -> None:
+    """Run one order to its end, whatever its code does, and tell the worker."""
     order = execute.order
     signals = link.begin(order.attempt)
-    try:
-        voices.listen(_open_log(execute, around.clock), order.nodes[0] if len(order.nodes) == 1 else "")
-    except OSError as error:
-        place = f"cannot write the log {execute.log}: {error.strerror}"
-        return Report(Outcome.FAILED, place, hint="artifacts.path must be a folder you can write")
-    voices.say(
-        "INFO", f"attempt {order.attempt} of {order.stage} starts on {around.host}, runner {os.getpid()}"
+    node = order.nodes[0] if len(order.nodes) == 1 else ""
+    log = AttemptLog(Path(execute.log), around.clock, secrets_of(order))
+    log.begin(
+        "INFO", f"attempt {order.attempt} of {order.stage} starts on {around.host}, process {os.getpid()}"
     )
+    voices.listen(log, node)
     report = _attempt(order, link, voices, around, signals)
-    voices.end(report)
-    return report
-
-
-def _open_log(execute: messages.Execute, clock: Clock) -> AttemptLog:
-    from pathlib import Path
-
-    return AttemptLog(Path(execute.log), clock, secrets_of(execute.order))
+    if voices.finish():
+        voices.tell(report)
+        link.end(report)
+    else:  # its log is still to be made: nobody waits for that
+        link.end(report)
+        voices.tell(report)
 
 
 def _attempt(order: Order, link: Link, voices: Voices, around: Surroundings, signals: Signals) -> Report:

@@ -8,6 +8,7 @@ its runners, a hint, or the next thing that is due, a second at most.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import selectors
@@ -54,6 +55,8 @@ def serve(
     labels = f", labels {', '.join(settings.worker.labels)}" if settings.worker.labels else ""
     ready(f"{settings.worker.slots} slots{labels}")
     try:
+        gc.collect()
+        gc.freeze()  # what is here stays; collections look at what comes
         with service.hearing_signals():
             service.run()
     finally:

@@ -49,10 +49,14 @@ class Voices:
                 level, text, node=speaker.node or self._node if node is None else node, last=last, **more
             )
 
-    def end(self, report: Report) -> None:
-        """The attempt is over: lines without an end are whole now, and the last one tells the outcome."""
+    def finish(self) -> bool:
+        """The attempt is over: lines without an end are whole now. Whether anything has been said."""
         for stream in self._streams:
             stream.finish()
+        return self._log is not None and self._log.is_open
+
+    def tell(self, report: Report) -> None:
+        """The last line: how it ended."""
         good = report.outcome in _GOOD
         text = f"{report.outcome}: {report.message}" if report.message else str(report.outcome)
         self.say("INFO" if good else "ERROR", text, node=report.node, last=True)
