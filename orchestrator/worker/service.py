@@ -128,13 +128,13 @@ class Service:
                 self.watch.stop(running, Ending.DRAINED, at_once=False)
 
     def begin_anew(self) -> None:
-        """This worker was taken for dead: nothing that it runs is its own any more."""
-        self._ended.clear()
-        for running in list(self.running.values()):
-            if running.runner is None:
-                del self.running[running.attempt]
-            else:
-                self.watch.kill(running, Ending.TAKEN)
+        """This worker was taken for dead: what it ran is another's; what it claimed since is handed back."""
+        begun = [running for running in self.running.values() if running.runner is not None]
+        for running in begun:
+            running.ending = Ending.TAKEN
+        wait_for_ends([(r.runner.pid, r.runner.start_time) for r in begun if r.runner], seconds=self._lease)
+        self._ended = {attempt: Report(Outcome.DRAINED) for attempt in self.running}
+        self.running = {running.attempt: running for running in begun}
         before, self.worker = self.worker, self._register()
         with self.database.transaction() as connection:
             mine = runners.left(connection, before)

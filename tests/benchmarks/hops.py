@@ -90,7 +90,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="fustgo-bench-") as name, site(Path(name)) as place:
         worker = place.worker(slots=args.slots)
         print(f"fsync {fsync_milliseconds(Path(name)):.2f} ms; {args.slots} slots")
-        hundred, wide, five = (place.dag(d) for d in (chain("hundred", 100), fan("wide", 100), chain("five", 5)))
+        hundred, wide = place.dag(chain("hundred", 100)), place.dag(fan("wide", 100))
+        five = place.dag(chain("five", 5))
         found = best_of(5, lambda: seconds(place, hundred, 1, 100))
         print(f"  100 dependent no-op actions: {found}, to stay under 0.5 s")
         print(f"  1 -> 100 -> 1: {best_of(5, lambda: seconds(place, wide, 1, 102))}, to stay under 0.6 s")

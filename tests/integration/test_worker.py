@@ -277,7 +277,9 @@ def test_a_worker_taken_for_dead_says_nothing_more_of_what_it_ran(place: Site) -
     (place.folder / "go10").touch()
     worker.signal(signal.SIGCONT)
     assert place.wait(run).state == "success"
-    assert place.outcomes(run) == ["lost", "success"], [a.error for a in place.attempts(run)]
+    first, *handed_back, last = place.outcomes(run)
+    assert (first, last) == ("lost", "success")
+    assert set(handed_back) <= {"drained"}  # claimed before it knew
     lines = (place.project / "out" / "rows.csv").read_text().split()
     assert lines == ["row", *map(str, range(20))]
     assert len(place.rows()) == 2  # it registered anew

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ settings = load()
 lease = settings.worker.lease.total_seconds()
 database = open_database(settings.database.url, clock=SystemClock(), lease=lease)
 with telemetry.start(settings, "worker"):
-    code = serve(database, settings, print)
+    code = serve(database, settings, lambda line: print(line, flush=True))
 sys.exit(code)
 """
 
@@ -64,7 +65,9 @@ class WorkerProcess:
             raise AssertionError(f"the worker hung; it said:\n{self.said.read_text()}") from None
 
     def end(self) -> None:
-        """Drain it, and see that all went well."""
+        """Drain it, once it hears signals, and see that all went well."""
+        while "slots" not in self.said.read_text() and self.process.poll() is None:
+            threading.Event().wait(0.02)
         self.signal(signal.SIGTERM)
         code = self.wait()
         assert code == 0, f"exit {code}:\n{self.said.read_text()}"
