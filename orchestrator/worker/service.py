@@ -53,11 +53,11 @@ def serve(
     prove_shared(database, settings.artifacts.path)
     service = Service(database, settings, environ)
     labels = f", labels {', '.join(settings.worker.labels)}" if settings.worker.labels else ""
-    ready(f"{settings.worker.slots} slots{labels}")
     try:
         gc.collect()
         gc.freeze()  # what is here stays; collections look at what comes
         with service.hearing_signals():
+            ready(f"{settings.worker.slots} slots{labels}")
             service.run()
     finally:
         service.close()
