@@ -7,7 +7,7 @@ which holds the runs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -76,22 +76,24 @@ class Following:
         cause, choices = self.cancel_cause, self.choices
         return pure.advance(self.graph, states, candidates, choices=choices, cancel_cause=cause)
 
-    def write(self, steps: Iterable[pure.Step], moves: Moves, now: datetime) -> None:
+    def write(self, steps: Sequence[pure.Step], moves: Moves, now: datetime) -> None:
         """Write what follows, and that those below the ended ones wait for them no more."""
+        self.ended |= {step.stage: step.state for step in steps if isinstance(step, pure.EndStage)}
+        self._read_below()
+        lowered = self._lowered(self.ended)
         for step in steps:
             row = self.states.row(step.stage)
             assert row is not None, step.stage
             if isinstance(step, pure.QueueStage):
+                waiting = max(0, row.waiting - lowered.pop(step.stage, 0))
                 self.states.put(step.stage, StageState.QUEUED)
-                moves.stage(self.number, row.id, row.state, StageState.QUEUED)
+                moves.stage(self.number, row.id, row.state, StageState.QUEUED, waiting=waiting)
                 moves.enqueue(row.id, due=now)
                 self.queues = True
             elif isinstance(step, pure.EndStage):
-                self.ended[step.stage] = step.state
                 self.states.put(step.stage, step.state)
                 moves.stage(self.number, row.id, row.state, step.state, ended_at=now)
-        self._read_below()
-        for stage, count in self._lowered(self.ended).items():
+        for stage, count in lowered.items():
             row = self.states.row(stage)
             if row is not None and row.waiting >= count:
                 moves.lower(row.id, count)
@@ -108,7 +110,7 @@ class Following:
         return pure.result(self.graph, self.states, self.cancel_cause)
 
     def _read_below(self) -> None:
-        below = self.states.unread(self.below(self.ended))
+        below = [stage for stage in self.below(self.ended) if not self.states.has_row(stage)]
         surroundings.read(self.states.connection, {self.states: below})
 
     def _lowered(self, ended: Iterable[str]) -> Counter[str]:

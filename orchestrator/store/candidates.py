@@ -29,43 +29,50 @@ WITH RECURSIVE
     JOIN stage_runs ON stage_runs.id = attempts.stage_run
     WHERE attempts.state = 'running' GROUP BY stage_runs.pool
   ),
-  owing (run) AS (
-    SELECT stage_runs.run FROM attempts JOIN stage_runs ON stage_runs.id = attempts.stage_run
-    WHERE attempts.state = 'queued' AND attempts.only IS NOT NULL
-  ),
-  eligible (number, lane, paused, dag, room) AS (
-    SELECT runs.number, runs.lane, runs.paused, runs.dag, dags.max_active_tasks - coalesce(busy.attempts, 0)
+  places (run, lane, paused, dag, room, pool) AS (
+    SELECT runs.number, runs.lane, runs.paused, runs.dag, dags.max_active_tasks - coalesce(busy.attempts, 0),
+           (SELECT min(pool) FROM stage_runs WHERE run = runs.number AND state = 'queued')
     FROM runs JOIN dags ON dags.id = runs.dag LEFT JOIN busy ON busy.dag = runs.dag
     WHERE runs.state IN ('queued', 'running') AND runs.state = 'running' AND {holder}
-      AND (NOT runs.paused OR runs.number IN (SELECT run FROM owing))
+      AND (NOT runs.paused OR runs.number IN ({owing}))
       AND dags.max_active_tasks > coalesce(busy.attempts, 0)
-  ),
-  places (number, pool) AS (
-    SELECT number, (SELECT min(pool) FROM stage_runs WHERE run = number AND state = 'queued') FROM eligible
     UNION ALL
-    SELECT number, (SELECT min(other.pool) FROM stage_runs AS other
-                    WHERE other.run = number AND other.state = 'queued' AND other.pool > places.pool)
+    SELECT run, lane, paused, dag, room,
+           (SELECT min(other.pool) FROM stage_runs AS other
+            WHERE other.run = places.run AND other.state = 'queued' AND other.pool > places.pool)
     FROM places WHERE pool IS NOT NULL
-  ),
-  open_places (number, pool, size, free) AS (
-    SELECT places.number, places.pool, pools.slots, pools.slots - coalesce(used.slots, 0)
-    FROM places LEFT JOIN pools ON pools.name = places.pool LEFT JOIN used ON used.pool = places.pool
-    WHERE places.pool IS NOT NULL AND (pools.slots IS NULL OR pools.slots > coalesce(used.slots, 0))
   )
-SELECT attempts.id, stage_runs.pool, stage_runs.pool_slots, open_places.free, eligible.dag, eligible.room
-FROM eligible JOIN open_places ON open_places.number = eligible.number
+SELECT attempts.id, stage_runs.pool, stage_runs.pool_slots, pools.slots - coalesce(used.slots, 0),
+       places.dag, places.room
+FROM places LEFT JOIN pools ON pools.name = places.pool LEFT JOIN used ON used.pool = places.pool
 {firsts}
 JOIN attempts ON attempts.stage_run = stage_runs.id AND attempts.state = 'queued'
-ORDER BY eligible.lane DESC, stage_runs.weight DESC, eligible.number, stage_runs.id
+WHERE places.pool IS NOT NULL AND (pools.slots IS NULL OR pools.slots > coalesce(used.slots, 0))
+ORDER BY places.lane DESC, stage_runs.weight DESC, places.run, stage_runs.id
 """  # "live" is after "backfill" in the alphabet
 
+_OWING = """
+SELECT stage_runs.run FROM attempts JOIN stage_runs ON stage_runs.id = attempts.stage_run
+WHERE attempts.state = 'queued' AND attempts.only IS NOT NULL
+"""
+_LOOK = text(
+    f"""
+SELECT 1 FROM runs
+WHERE state IN ('queued', 'running') AND state = 'running' AND held_by IS NULL
+  AND (NOT paused OR number IN ({_OWING}))
+  AND EXISTS (SELECT 1 FROM stage_runs JOIN attempts ON attempts.stage_run = stage_runs.id
+              WHERE stage_runs.run = number AND stage_runs.state = 'queued'
+                AND attempts.state = 'queued' AND attempts.due_at <= :now)
+LIMIT 1
+"""  # noqa: S608  # no values
+).bindparams(bindparam("now", type_=Instant()))
 _FIRSTS = """
   SELECT first.id{more} FROM stage_runs AS first
   JOIN attempts AS its ON its.stage_run = first.id AND its.state = 'queued' AND its.state != 'done'
-  WHERE first.run = eligible.number AND first.pool = open_places.pool AND first.state = 'queued'
+  WHERE first.run = places.run AND first.pool = places.pool AND first.state = 'queued'
     AND its.due_at <= :now
-    AND (its.only IS NOT NULL OR NOT (eligible.paused OR first.paused))
-    AND (open_places.size IS NULL OR first.pool_slots <= open_places.size)
+    AND (its.only IS NOT NULL OR NOT (places.paused OR first.paused))
+    AND (pools.slots IS NULL OR first.pool_slots <= pools.slots)
     {labelled}
   ORDER BY first.weight DESC, first.id LIMIT :limit
 """
@@ -96,13 +103,18 @@ def find_candidates(
     return connection.execute(statement, {"worker": worker, "limit": limit, "now": now}).all()
 
 
+def any_waits(connection: Connection, now: datetime) -> bool:
+    """Whether anything is due in a run that the services execute; it may not fit, or be others' to claim."""
+    return connection.execute(_LOOK, {"now": now}).first() is not None
+
+
 @cache
 def _statement(dialect: str, held: bool) -> Any:
     joined, more = _JOINED[dialect]
     labelled = "" if held else f"AND (first.queue IS NULL OR first.queue IN ({_LABELLED[dialect]}))"
     firsts = joined.format(firsts=_FIRSTS.format(more=more, labelled=labelled))
     holder = "runs.held_by = :worker" if held else "runs.held_by IS NULL"
-    query: TextClause = text(_CANDIDATES.format(holder=holder, firsts=firsts))
+    query: TextClause = text(_CANDIDATES.format(holder=holder, firsts=firsts, owing=_OWING))
     typed = query.bindparams(bindparam("now", type_=Instant()), bindparam("limit", type_=Integer()))
     numbers = [column(name, Integer()) for name in ("pool_slots", "free", "dag", "room")]
     return typed.columns(column("id", Integer()), column("pool", String()), *numbers)

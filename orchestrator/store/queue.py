@@ -52,11 +52,6 @@ def claim(
     return _start(connection, _choose(connection, worker, 1 if held else limit, held, now), worker, now)
 
 
-def is_claimable(connection: Connection, *, worker: int, held: bool = False, now: datetime) -> bool:
-    """Whether anything may be there to claim. Takes no lock."""
-    return bool(find_candidates(connection, worker=worker, held=held, limit=1, now=now))
-
-
 def next_due(connection: Connection, *, worker: int, held: bool) -> datetime | None:
     """When the earliest attempt that this worker might claim is due; None where nothing waits for a time."""
     labels = [] if held else workers.get(connection, worker).labels

@@ -11,6 +11,7 @@ from orchestrator.runs.report import Report
 from orchestrator.runs.states import RUN_ENDS, StageState
 from orchestrator.store import attempts, finishing, lifecycle, promotion, queue
 from orchestrator.store.attempts import Asked
+from orchestrator.store.candidates import any_waits
 from orchestrator.store.database import Database
 from orchestrator.store.finishing import Finished
 from orchestrator.store.queue import Claimed
@@ -23,7 +24,7 @@ def claim(database: Database, *, worker: int, limit: int = 1, held: bool = False
     """
     if not held:
         with database.read() as connection:
-            if not queue.is_claimable(connection, worker=worker, now=database.clock.now()):
+            if not any_waits(connection, database.clock.now()):
                 return []
     return database.run_transaction(
         lambda connection: queue.claim(
