@@ -110,7 +110,7 @@ class Following:
         return pure.result(self.graph, self.states, self.cancel_cause)
 
     def _read_below(self) -> None:
-        below = [stage for stage in self.below(self.ended) if not self.states.has_row(stage)]
+        below = self.states.unread(self.below(self.ended))
         surroundings.read(self.states.connection, {self.states: below})
 
     def _lowered(self, ended: Iterable[str]) -> Counter[str]:
@@ -158,10 +158,13 @@ class Advancing:
 
     def follow(self) -> dict[int, RunState]:
         """Judge and write all that follows from what was said (rule 8.4); how the runs stand then."""
-        self._read({run.states: run.below(run.ended) for run in self._runs.values()})
+        everywhere = self._runs.values()
+        below = {run.states: run.states.unread(run.below(run.ended)) for run in everywhere}
+        surroundings.read(self.connection, below)
         judged = {run: run.to_judge() for run in self._going_on()}
-        self._read({run.states: _needed(run, stages) for run, stages in judged.items()})
-        for run in self._runs.values():
+        looked_at = {run.states: _looked_at(run, stages) for run, stages in judged.items()}
+        surroundings.read(self.connection, looked_at)
+        for run in everywhere:
             run.write(run.decide(judged[run]) if run in judged else (), self.moves, self.now)
         self.moves.flush()
         self._end_runs()
@@ -182,15 +185,8 @@ class Advancing:
                 run.state = result
         self.moves.flush()
 
-    def _read(self, wanted: Mapping[Surroundings, Iterable[str]]) -> None:
-        surroundings.read(
-            self.connection, {states: states.unread(stages) for states, stages in wanted.items()}
-        )
 
-
-def _needed(run: Following, candidates: Iterable[str]) -> Iterator[str]:
-    """What is looked at to judge the candidates."""
-    found = dict.fromkeys(candidates)
-    for stage in candidates:
-        found.update(dict.fromkeys(surroundings.judged_by(run.graph, stage)))
-    return iter(found)
+def _looked_at(run: Following, candidates: Iterable[str]) -> list[str]:
+    """What must be read to judge the candidates."""
+    deciding = (other for stage in candidates for other in surroundings.judged_by(run.graph, stage))
+    return [*dict.fromkeys((*run.states.unread(candidates), *run.states.unknown(deciding)))]

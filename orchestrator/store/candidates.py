@@ -46,7 +46,8 @@ SELECT attempts.id, stage_runs.pool, stage_runs.pool_slots, pools.slots - coales
        places.dag, places.room
 FROM places LEFT JOIN pools ON pools.name = places.pool LEFT JOIN used ON used.pool = places.pool
 {firsts}
-JOIN attempts ON attempts.stage_run = stage_runs.id AND attempts.state = 'queued'
+JOIN attempts ON attempts.stage_run = stage_runs.id
+  AND attempts.state = 'queued' AND attempts.state != 'done'
 WHERE places.pool IS NOT NULL AND (pools.slots IS NULL OR pools.slots > coalesce(used.slots, 0))
 ORDER BY places.lane DESC, stage_runs.weight DESC, places.run, stage_runs.id
 """  # "live" is after "backfill" in the alphabet
@@ -77,9 +78,9 @@ _FIRSTS = """
   ORDER BY first.weight DESC, first.id LIMIT :limit
 """
 _JOINED = {
-    "sqlite": ("JOIN stage_runs ON stage_runs.id IN ({firsts})", ""),
+    "sqlite": ("CROSS JOIN stage_runs ON stage_runs.id IN ({firsts}) CROSS", ""),  # CROSS: in this order
     "postgresql": (
-        "CROSS JOIN LATERAL ({firsts}) AS stage_runs",
+        "CROSS JOIN LATERAL ({firsts}) AS stage_runs INNER",
         ", first.pool, first.pool_slots, first.weight",
     ),
 }

@@ -65,17 +65,17 @@ class Surroundings(Mapping[str, StageState]):
             read(self.connection, {self: self._around(stage)})
         return self._rows[stage]
 
-    def has_row(self, stage: str) -> bool:
-        """Whether the stage's row was read."""
-        return stage in self._rows
-
     def known(self) -> Iterator[StageState]:
         """The states of what was read so far."""
         return (self._put.get(stage, row.state) for stage, row in self._rows.items() if row is not None)
 
     def unread(self, stages: Iterable[str]) -> list[str]:
+        """Those of the stages whose row was not read yet."""
+        return [stage for stage in stages if stage not in self._rows]
+
+    def unknown(self, stages: Iterable[str]) -> list[str]:
         """Those of the stages whose state is not known yet."""
-        return [stage for stage in stages if stage not in self._rows and stage not in self._put]
+        return [stage for stage in self.unread(stages) if stage not in self._put]
 
     def keep(self, stages: Iterable[str], rows: Mapping[str, Outline]) -> None:
         """Keep what was read of these stages."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import Engine, event, text
 
 from orchestrator.dag.arguments import TRIGGER_RULES
-from orchestrator.dag.stages import StageGraph
+from orchestrator.dag.stages import Stage, StageGraph
 from orchestrator.errors import RefusedError, StoreError, UsageError
 from orchestrator.runs.advance import result, waiting_of
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import STAGE_ENDS, Outcome, RunState, StageState
-from orchestrator.store import finishing, lifecycle, queue, runs, stage_runs, workers
+from orchestrator.store import finishing, lifecycle, queue, runs, stage_runs, steps, workers
 from orchestrator.store.database import Database
 from tests.support.store import START, Command, ManualClock, document, graph
 
@@ -156,6 +157,95 @@ def test_a_crash_inside_the_finishing_transaction_leaves_the_attempt_running(
         interrupted()
     assert command.states(run.number) == {"a": "running", "b": "none", "c": "none"}
     command.finish(attempt)
+
+
+def claim_all(database: Database, command: Command) -> dict[str, int]:
+    """Claim all that can be: the attempt of each stage, of several runs with the run's number before it."""
+    claimed = steps.claim(database, worker=command.worker, limit=99)
+    return {f"{one.run.number}{one.stage_run.stage}": one.attempt for one in claimed}
+
+
+def test_many_end_in_one_transaction_and_one_that_was_taken_away_changes_nothing(
+    command: Command, database: Database
+) -> None:
+    runs = [command.start(DIAMOND, held_by=None).number for _ in range(2)]
+    first = claim_all(database, command)
+    steps.finish(database, {first["1a"]: Report(Outcome.SUCCESS), first["2a"]: Report(Outcome.LOST)})
+    both = claim_all(database, command)
+    assert sorted(both) == ["1b", "1c", "2a"]
+    zombie = {first["2a"]: Report(Outcome.SUCCESS)}
+    found = steps.finish(database, zombie | {both[s]: Report(Outcome.SUCCESS) for s in ("1b", "1c")})
+    assert found[first["2a"]] is None
+    assert {f.stage for f in found.values() if f is not None} == {StageState.SUCCESS}
+    assert command.states(runs[0]) == {"a": "success", "b": "success", "c": "success", "d": "queued"}
+    assert command.states(runs[1]) == {"a": "running", "b": "none", "c": "none", "d": "none"}
+
+
+def test_the_statements_of_a_batch_do_not_grow_with_it(command: Command, database: Database) -> None:
+    counted = []
+    for number in (2, 12):
+        for _ in range(number):
+            command.start(DIAMOND, held_by=None)
+        attempts = claim_all(database, command).values()
+        statements: list[str] = []
+
+        def note(*found: Any, told: list[str] = statements) -> None:
+            told.append(found[2])
+
+        event.listen(Engine, "before_cursor_execute", note)
+        steps.finish(database, {attempt: Report(Outcome.SUCCESS) for attempt in attempts})
+        steps.claim(database, worker=command.worker, limit=number)
+        event.remove(Engine, "before_cursor_execute", note)
+        counted.append(len(statements))
+    assert counted[0] == counted[1]
+
+
+def test_a_stage_and_one_below_it_end_in_one_transaction(command: Command, database: Database) -> None:
+    run = command.start(graph({"a": "", "b": "a", "c": "b"}, {"b": "always"}), held_by=None)
+    attempts = claim_all(database, command)
+    steps.finish(database, {attempt: Report(Outcome.SUCCESS) for attempt in attempts.values()})
+    assert command.states(run.number) == {"a": "success", "b": "success", "c": "queued"}
+    assert [row.waiting for row in command.stages(run.number).values()] == [0, 0, 0]
+
+
+def test_a_snoozed_attempt_is_replaced_by_one_due_then_without_a_try_or_an_event(
+    command: Command, database: Database, clock: ManualClock
+) -> None:
+    run = command.start(CHAIN)
+    claimed = command.must_claim("a")
+
+    def events() -> int:
+        with database.read() as connection:
+            return int(connection.execute(text("SELECT count(*) FROM events")).scalar_one())
+
+    before = events()
+    until = START + timedelta(minutes=5)
+    assert command.finish(claimed.attempt, Outcome.SNOOZED, until=until).due == until
+    assert events() == before
+    assert command.claim() is None
+    clock.forward(300)
+    assert command.must_claim("a").attempt > claimed.attempt
+    assert command.stages(run.number)["a"].tries == 0
+
+
+def test_thousands_of_stages_below_one_are_queued_by_a_few_statements(
+    command: Command, database: Database
+) -> None:
+    names = [f"s{number:04}" for number in range(2000)]
+    wide = {"a": Stage("a", ("a",), (), tuple(names))}
+    wide |= {name: Stage(name, (name,), ("a",)) for name in names}
+    run = command.start(StageGraph(wide))
+    statements: list[str] = []
+    attempt = command.must_claim("a").attempt
+
+    def note(*found: Any) -> None:
+        statements.append(found[2])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    command.finish(attempt)
+    event.remove(Engine, "before_cursor_execute", note)
+    assert len(statements) < 20
+    assert set(command.states(run.number).values()) == {"success", "queued"}
 
 
 RULES = {

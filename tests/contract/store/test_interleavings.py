@@ -15,8 +15,8 @@ from sqlalchemy import text
 
 from orchestrator.errors import AttemptLost
 from orchestrator.runs.report import Report
-from orchestrator.runs.states import Outcome
-from orchestrator.store import attempts, finishing, queue, runs, steps
+from orchestrator.runs.states import Outcome, RunState
+from orchestrator.store import attempts, finishing, promotion, queue, runs, steps, transitions
 from orchestrator.store.database import CollisionError, Database
 from orchestrator.store.verbs import pausing
 from tests.support.store import START, Command, graph
@@ -144,6 +144,66 @@ def test_what_an_attempt_writes_while_it_is_taken_away_bounces(
         until_it_waits(database, zombie)
     with pytest.raises(AttemptLost):
         zombie.result()
+
+
+@pytest.mark.parametrize("outcomes", [(Outcome.LOST, Outcome.SUCCESS), (Outcome.SUCCESS, Outcome.LOST)])
+def test_of_an_end_and_a_loss_of_one_attempt_the_first_counts_and_the_second_bounces(
+    command: Command, database: Database, aside: Any, outcomes: tuple[Outcome, Outcome]
+) -> None:
+    run = command.start(JOIN, held_by=None)
+    claimed = claim(database, command)
+    assert claimed is not None
+    first, second = ({claimed.attempt: Report(outcome)} for outcome in outcomes)
+    with database.transaction() as connection:
+        finishing.finish(connection, first, START)
+        other = aside(lambda: steps.finish(database, second))
+        until_it_waits(database, other)
+    assert other.result() == {claimed.attempt: None}
+    ended = "queued" if outcomes[0] == Outcome.LOST else "success"
+    assert command.states(run.number)["a"] == ended
+
+
+def test_ends_of_several_runs_in_any_order_do_not_collide(
+    command: Command, database: Database, aside: Any
+) -> None:
+    started = [command.start(FREE, held_by=None).number for _ in range(6)]
+    claimed = steps.claim(database, worker=command.worker, limit=12)
+    halves = claimed[::2], claimed[1::2][::-1]
+    reports = [{one.attempt: Report(Outcome.SUCCESS) for one in half} for half in halves]
+    other = aside(lambda: steps.finish(database, reports[1]))
+    steps.finish(database, reports[0])
+    other.result()
+    assert database.retried == 0
+    assert {command.run(number).state for number in started} == {RunState.SUCCESS}
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_of_two_promotions_at_once_the_second_counts_the_first(
+    command: Command, database: Database, aside: Any, limit: int
+) -> None:
+    for _ in range(3):
+        dag = command.start(FREE, held_by=None, state=RunState.QUEUED).dag
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE dags SET max_active_runs = :limit"), {"limit": limit})
+    with database.transaction() as connection:
+        first = promotion._promote(connection, dag, START)
+        second = aside(lambda: promotion.promote(database, dag))
+        until_it_waits(database, second)
+    assert (len(first), second.result()) == (limit, [])
+
+
+def test_a_promotion_waits_for_a_verb_and_finds_what_it_did(
+    command: Command, database: Database, aside: Any
+) -> None:
+    run = command.start(FREE, held_by=None, state=RunState.QUEUED)
+    with database.transaction() as connection:
+        runs.lock(connection, run.number)
+        promoted = aside(lambda: promotion.promote(database, run.dag))
+        until_it_waits(database, promoted)
+        values = {"now": START, "ended_at": START}
+        transitions.move_run(connection, run.number, RunState.QUEUED, RunState.CANCELLED, **values)
+    assert promoted.result() == []
+    assert command.run(run.number).state == RunState.CANCELLED
 
 
 def test_two_commands_that_store_one_dag_at_once_share_it(
