@@ -1,7 +1,8 @@
 """bash: a shell command, its output line by line in the attempt's log.
 
 A value never becomes part of the command's text: it goes in as an environment variable, where the shell
-cannot read it as code. The command runs in a process group of its own, which is ended with the attempt.
+cannot read it as code. The command runs in a process group of its own, which is ended with the attempt: by
+us when it is cancelled, and by a guard within the group when we are killed, who can do nothing any more.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import signal
 import subprocess
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +31,12 @@ LOOK_SECONDS = 0.1
 GRACE_SECONDS = 5.0
 LONGEST_LINE = 64 * 1024
 LAST_LINES = 10
+_GUARDED = """
+{{ read -r -u {pipe} || kill -KILL 0; }} </dev/null >/dev/null 2>&1 &
+exec bash -c "$1" {pipe}<&-
+"""
+# The guard reads from a pipe whose other end only this process has: a line says that all is well, the end of
+# the pipe without one that this process is gone.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -56,7 +63,7 @@ class Bash(Action):
 
     def run(self, context: Context) -> str | None:
         folder = context.resolve(self.cwd) if self.cwd else context.project
-        with _started(self.command, _environment(self.env), folder) as process:
+        with _guarded(self.command, _environment(self.env), folder) as process:
             try:
                 last, tail = _follow(process, context)
             finally:
@@ -89,12 +96,30 @@ def _environment(env: dict[str, Any]) -> dict[str, str]:
         raise OperatorError(str(error), retry=False) from None
 
 
-def _started(command: str, environ: dict[str, str], folder: Path) -> subprocess.Popen[bytes]:
+@contextmanager
+def _guarded(command: str, environ: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The command under way, its group ended if this process dies before the block has ended."""
+    theirs, ours = os.pipe()
+    try:
+        try:
+            process = _started(command, environ, folder, theirs)
+        finally:
+            os.close(theirs)
+        with process:
+            yield process
+            with suppress(BrokenPipeError):
+                os.write(ours, b"\n")
+    finally:
+        os.close(ours)
+
+
+def _started(command: str, environ: dict[str, str], folder: Path, pipe: int) -> subprocess.Popen[bytes]:
     if not folder.is_dir():
         raise OperatorError(f"there is no folder {folder}", hint="make it, or correct `cwd`", retry=False)
     try:
         return subprocess.Popen(
-            ["bash", "-c", command],  # noqa: S607  # whichever bash the author's PATH names
+            ["bash", "-c", _GUARDED.format(pipe=pipe), "bash", command],  # noqa: S607  # the author's PATH
+            pass_fds=(pipe,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sqlite3
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -16,6 +17,18 @@ from tests.support.commands import Shell
 
 PIPELINES = Path(__file__).parents[1] / "unit/authoring/pipelines"
 ENVIRON = {"FUSTGO_VAR_COLOUR": "red"}
+
+
+def wait_for_end(pid: int) -> None:
+    """Wait until a process and all of its group have ended."""
+    for _ in range(1000):
+        try:
+            os.killpg(pid, 0)
+        except ProcessLookupError:
+            return
+        Event().wait(0.01)
+    os.killpg(pid, signal.SIGKILL)
+    raise AssertionError("a command outlives who started it")
 
 
 def stages(shell: Shell, run: int = 1) -> dict[str, str]:
@@ -124,7 +137,7 @@ def test_a_killed_command_is_run_again_and_what_was_done_is_not(shell: Shell) ->
     wait_for(shell.folder / "two", running, 2)
     running.signal(signal.SIGKILL)
     running.wait()
-    os.killpg(int((shell.folder / "two").read_text()), signal.SIGKILL)  # the command outlives who started it
+    wait_for_end(int((shell.folder / "two").read_text()))
     (shell.folder / "go").touch()
     assert shell.run("run", "kill.yaml", "--resume").code == 0
     assert (shell.folder / "one").read_text() == "x\n"
