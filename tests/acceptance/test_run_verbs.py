@@ -76,7 +76,7 @@ def test_a_trigger_makes_one_run_of_a_name_or_key(shell: Shell, services: Servic
     )
     assert made["run"] == trigger(shell, "--param", "day=two", "--param", "most=5", "--key", "k")["run"]
     run = shown(shell, made["run"])
-    assert (run["state"], run["params"]) == ("queued", {"day": "two", "most": 5})
+    assert (run["state"], run["params"]) == ("running", {"day": "two", "most": 5})
     assert run["logical_date"].startswith("2026-01-31T00:00:00")
     named = trigger(shell, "--run-id", "mine", "--note", "by hand")
     assert shown(shell, named["run"])["note"] == "by hand"
@@ -244,7 +244,7 @@ def on_terminal(shell: Shell, answer: str, *words: str) -> tuple[int, str]:
 def test_a_person_is_shown_the_effects_and_asked(shell: Shell, services: Services) -> None:
     trigger(shell)
     code, said = on_terminal(shell, "n\n", "runs", "cancel", "1")
-    assert (code, shown(shell)["state"]) == (130, "queued"), said
+    assert (code, shown(shell)["state"]) == (130, "running"), said
     assert "run 1: queued, becomes cancelled" in said
     code, said = on_terminal(shell, "y\n", "runs", "cancel", "1")
     assert (code, shown(shell)["state"]) == (0, "cancelled"), said
@@ -283,7 +283,7 @@ def test_who_waits_may_leave_and_the_run_goes_on(shell: Shell, services: Service
     running.signal(signal.SIGINT)
     left = running.wait()
     assert (left.code, "goes on without you" in left.err) == (130, True), left
-    assert shown(shell)["state"] == "queued"
+    assert shown(shell)["state"] == "running"
 
 
 def test_follow_shows_log_lines_as_they_come(shell: Shell, services: Services) -> None:
