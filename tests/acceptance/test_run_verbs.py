@@ -245,7 +245,7 @@ def test_a_person_is_shown_the_effects_and_asked(shell: Shell, services: Service
     trigger(shell)
     code, said = on_terminal(shell, "n\n", "runs", "cancel", "1")
     assert (code, shown(shell)["state"]) == (130, "running"), said
-    assert "run 1: queued, becomes cancelled" in said
+    assert "run 1: running, becomes cancelled" in said
     code, said = on_terminal(shell, "y\n", "runs", "cancel", "1")
     assert (code, shown(shell)["state"]) == (0, "cancelled"), said
     code, said = on_terminal(shell, "", "runs", "note", "1", "seen", "--yes")
