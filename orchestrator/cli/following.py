@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from orchestrator.cli.render import log_line
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from orchestrator.client import Client
     from orchestrator.store.tables import Run
     from orchestrator.store.views import RunView, StageView
@@ -77,17 +79,18 @@ def follow(client: Client, number: int, *, logs: bool, out: TextIO) -> Run:
     told: dict[str, str] = {}
     reader, print_line = LogReader(client), LinePrinter(out)
     for view in client.watch(str(number), every=LOG_SECONDS if logs else 1.0):
-        _tell_stages(view, told, lambda text: print(text, file=out, flush=True))
+        _tell_stages(view, told, client.clock.now(), lambda text: print(text, file=out, flush=True))
         if logs:
             for found in reader.new(view.run, view.stages):
                 print_line(*found)
     return view.run
 
 
-def _tell_stages(view: RunView, told: dict[str, str], say: Callable[[str], None]) -> None:
+def _tell_stages(view: RunView, told: dict[str, str], now: datetime, say: Callable[[str], None]) -> None:
     for stage in view.stages:
-        name, state = stage.stage_run.stage, str(stage.stage_run.state)
+        name, state = stage.stage_run.stage, view.shown(stage, now)
         if told.get(name, "none") != state:
-            error = (stage.stage_run.error or {}).get("message", "") if state == "failed" else ""
+            fails = state in ("failed", "up_for_retry")
+            error = (stage.stage_run.error or {}).get("message", "") if fails else ""
             say(f"stage {name}: {state}{': ' + error if error else ''}")
         told[name] = state

@@ -96,7 +96,7 @@ def _execute(args: argparse.Namespace, app: App, signals: Signals) -> int:
         display.close()
     app.client.leave(worker)
     view = app.client.show_run(str(run.number))
-    print_summary(view, app.client.rejects_folder(view), sys.stdout)
+    print_summary(view, app.client.rejects_folder(view), sys.stdout, app.clock.now())
     if report is not None and report.outcome == Outcome.FAILED:
         _print_failures(view)
     print_next(view, args, report)

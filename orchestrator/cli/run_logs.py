@@ -42,7 +42,7 @@ def _logs(args: argparse.Namespace) -> int:
         if args.follow:
             _follow(app, args, reader, printer)
         elif not _print_new(view, chosen, reader, printer) and not args.json:
-            print(f"run {view.run.number} has logged nothing here yet", file=sys.stderr)
+            print(_nothing(view), file=sys.stderr)
         return 0
     finally:
         app.close()
@@ -67,6 +67,12 @@ def _print_new(view: RunView, chosen: list[StageView], reader: LogReader, printe
         printer(*found)
         count += 1
     return count
+
+
+def _nothing(view: RunView) -> str:
+    if view.run.held_by is not None:
+        return f"run {view.run.number} is one of a command, which logs to its own terminal and keeps nothing"
+    return f"run {view.run.number} has logged nothing here yet"
 
 
 def _newest(stage: StageView) -> int | None:

@@ -77,7 +77,7 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         print_json(_view_as_json(view, now))
         return 0
-    print_summary(view, rejects, sys.stdout)
+    print_summary(view, rejects, sys.stdout, now)
     run = view.run
     print(f"uid {run.uid}  file {run.file}  logical date {run.logical_date}")
     if run.params:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 from orchestrator.cli.render import count, moment, run_state, seconds, size, table
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from orchestrator.runs.figures import Figures
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 HEAD = ("node", "rows in", "rows out", "bytes", "rejects")
 
 
-def print_summary(view: RunView, rejects: Path | None, out: TextIO) -> None:
+def print_summary(view: RunView, rejects: Path | None, out: TextIO, now: datetime) -> None:
     """State, times, and for each node rows, bytes and rejects; `rejects` is where unrouted ones lie."""
     run = view.run
     print(f"{view.dag_name}: run {run.number} ({run.run_id}): {run_state(run)}", file=out)
     started, ended = run.started_at, run.ended_at
     if started is None:
         return
-    elapsed = _elapsed(view)
+    elapsed = _elapsed(view, now)
     print(
         f"start {moment(started)}  end {moment(ended)}  elapsed {seconds(elapsed)}  (times in UTC)", file=out
     )
@@ -35,18 +36,18 @@ def print_summary(view: RunView, rejects: Path | None, out: TextIO) -> None:
             print(table(HEAD, [_row(node, figures[node]) for node in figures]), file=out)
             read += sum(entry.rows_out for entry in figures.values() if not entry.rows_in)
         elif len(view.stages) > 1 or str(stage.stage_run.state) != str(run.state):
-            print(f"{stage.stage_run.stage}: {stage.stage_run.state}", file=out)
+            print(f"{stage.stage_run.stage}: {view.shown(stage, now)}", file=out)
     if elapsed and read:
         print(f"{count(read)} row{'s' * (read != 1)} read, {count(read / elapsed)} rows/s", file=out)
     if rejects is not None:
         print(f"rejects that nobody routed: {rejects}/*.jsonl", file=out)
 
 
-def _elapsed(view: RunView) -> float:
-    """Seconds from start to end; of a run that a command holds those in which it worked."""
+def _elapsed(view: RunView, now: datetime) -> float:
+    """Seconds since its start, to its end; of a run that a command holds those in which it worked."""
     run = view.run
-    if run.held_by is None and run.started_at is not None and run.ended_at is not None:
-        return (run.ended_at - run.started_at).total_seconds()
+    if run.held_by is None and run.started_at is not None:
+        return ((run.ended_at or now) - run.started_at).total_seconds()
     return sum((_lasted(attempt) for stage in view.stages for attempt in stage.attempts), 0.0)
 
 

@@ -191,6 +191,7 @@ def test_a_held_run_names_the_command_to_type(shell: Shell, services: Services) 
         for verb in ("retry", "resume"):
             refused = shell.run("runs", verb, str(run))
             assert (refused.code, typed in refused.err) == (2, True), refused
+        assert "logs to its own terminal" in shell.run("runs", "logs", str(run)).err
         cleared = shell.run("runs", "clear", str(run))
         assert typed.replace("--resume", "--clear") in cleared.err
 
