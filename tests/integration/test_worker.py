@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from orchestrator.runs.states import StopAs
-from orchestrator.store import hints, processes, rescue, runs, stage_runs
+from orchestrator.store import hints, processes, rescue, runners, runs, stage_runs, workers
+from tests.support.postgres import Cluster
 from tests.support.site import Site, site
 
 
@@ -217,6 +218,18 @@ def test_what_does_not_stop_in_time_is_killed_and_handed_back_all_the_same(place
     assert not any(map(is_alive, map(int, (place.folder / "child").read_text().split())))
 
 
+def test_a_worker_that_is_asked_to_drain_does_so_with_its_next_beat(place: Site) -> None:
+    worker = place.worker(heartbeat_interval="100ms")
+    place.until(lambda: len(place.rows()) == 1, "the worker")
+    with place.database.transaction() as connection:
+        assert workers.ask_to_drain(connection, place.rows()[0].id)
+    assert worker.wait() == 0, worker.said.read_text()
+    [row] = place.rows()
+    assert row.ended_at is not None
+    with place.database.read() as connection:
+        assert runners.left(connection, row.id) == []
+
+
 def test_a_second_signal_does_not_wait_for_the_grace_period(place: Site) -> None:
     first = place.worker(grace="1h")
     run = place.run(through("hangs", folder=str(place.folder)))
@@ -294,3 +307,18 @@ def test_a_stage_whose_variable_is_not_set_fails_and_names_it(place: Site) -> No
     assert place.wait(run).state == "failed"
     assert "'many'" in (place.stages(run)["in0"].error or {})["message"]
     worker.end()
+
+
+def test_a_worker_on_postgresql(tmp_path: Path, postgres: Cluster) -> None:
+    name = postgres.create()
+    with site(tmp_path, {"FUSTGO_DATABASE__URL": postgres.url(name)}) as place:
+        worker = place.worker(slots=3)
+        numbers = [place.run(chain(4)) for _ in range(3)]
+        assert [place.wait(number).state for number in numbers] == ["success"] * 3
+        run = place.run(through("waits", rows=20, batch=5, folder=str(place.folder), rows_of=[10]))
+        place.until((place.folder / "waiting10").exists, "row 10")
+        ask_to_stop(place, run)
+        (place.folder / "go10").touch()
+        assert place.wait(run).state == "cancelled"
+        worker.end()
+    postgres.drop(name)

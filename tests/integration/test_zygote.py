@@ -28,9 +28,9 @@ FORBIDDEN = ("sqlalchemy", "sqlmodel", "networkx", "alembic", "psycopg", "pysqli
 class Forks:
     """A zygote, and the ends of what it has forked."""
 
-    def __init__(self) -> None:
+    def __init__(self, lease: float = SECONDS) -> None:
         environ = {**os.environ, "PYTHONPATH": str(ROOT), "FUSTGO_CONN_CRM": "http://login:secret@host"}
-        self.zygote = Zygote(environ, lease=SECONDS)
+        self.zygote = Zygote(environ, lease=lease)
         self._born: list[Forked] = []
 
     def hear(self, count: int) -> list[News]:
@@ -164,3 +164,15 @@ def test_a_worker_that_is_killed_leaves_no_process(forks: Forks) -> None:
     for descriptor in watched:
         assert select.select([descriptor], [], [], SECONDS)[0]
         os.close(descriptor)
+
+
+def test_a_runner_whose_worker_does_not_answer_for_a_lease_ends(tmp_path: Path) -> None:
+    forks = Forks(lease=0.5)
+    try:
+        [runner] = forks.fork()
+        order = order_for(tmp_path, 1)
+        Path(order.artifacts).mkdir()
+        messages.Writer(runner.ends.connection).send(messages.Execute(1, order, str(tmp_path / "log.jsonl")))
+        assert forks.hear(1) == [Exited(runner.pid, -signal.SIGKILL)]  # its question stays without an answer
+    finally:
+        forks.close()
