@@ -22,6 +22,15 @@ def place(tmp_path: Path) -> Iterator[Site]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site whose worker serves many tests; what is cancelled there has little time."""
+    with site(tmp_path_factory.mktemp("shared")) as made:
+        worker = made.worker(grace="200ms")
+        yield made
+        worker.end()
+
+
 def chain(length: int, **settings: Any) -> dict[str, Any]:
     """Stages of ten rows, one after the other."""
     nodes: list[dict[str, Any]] = []
@@ -87,11 +96,10 @@ def test_a_run_of_the_services_is_executed_stage_by_stage(place: Site) -> None:
     assert [row.ended_at is not None for row in place.rows()] == [True]
 
 
-def test_whatever_a_stage_says_is_in_its_log_with_time_level_and_node(place: Site) -> None:
-    worker = place.worker()
-    run = place.run(through("talks"))
-    assert place.wait(run).state == "success"
-    lines = place.log(run, "rows", place.attempts(run)[0].id)
+def test_whatever_a_stage_says_is_in_its_log_with_time_level_and_node(shared: Site) -> None:
+    run = shared.run(through("talks"))
+    assert shared.wait(run).state == "success"
+    lines = shared.log(run, "rows", shared.attempts(run)[0].id)
     said = {line["text"]: line for line in lines}
     assert said["printed"] | {"at": ""} == {
         "at": "", "level": "INFO", "node": "talks", "text": "printed", "stream": "stdout"
@@ -102,45 +110,38 @@ def test_whatever_a_stage_says_is_in_its_log_with_time_level_and_node(place: Sit
     assert all(line["at"] and line["level"] for line in lines)
     assert texts(lines)[0].startswith("attempt")
     assert texts(lines)[-1] == "success"
-    worker.end()
 
 
-def test_native_code_that_crashes_leaves_its_last_lines_and_the_place(place: Site) -> None:
-    worker = place.worker()
-    run = place.run(through("talks", dies=True))
-    assert place.wait(run).state == "failed"
-    first = place.attempts(run)[0]
-    said = texts(place.log(run, "rows", first.id))
+def test_native_code_that_crashes_leaves_its_last_lines_and_the_place(shared: Site) -> None:
+    run = shared.run(through("talks", dies=True))
+    assert shared.wait(run).state == "failed"
+    first = shared.attempts(run)[0]
+    said = texts(shared.log(run, "rows", first.id))
     assert {"printed", "said by C", "written to stderr"} <= set(said)
     assert any("Segmentation fault" in text for text in said)
     assert any("stage_functions.py" in text for text in said)
     assert said[-1] == "its process died of signal 11 (SIGSEGV)"
-    worker.end()
 
 
-def test_a_runner_that_is_killed_costs_a_loss_and_no_row(place: Site) -> None:
-    worker = place.worker()
-    run = place.run(through("dies", folder=str(place.folder), rows=5))
-    assert place.wait(run).state == "success"
-    assert place.outcomes(run) == ["lost", "success"]
-    assert place.stages(run)["rows"].tries == 0
-    assert (place.project / "out" / "rows.csv").read_text().splitlines()[1:]
-    worker.end()
+def test_a_runner_that_is_killed_costs_a_loss_and_no_row(shared: Site, tmp_path: Path) -> None:
+    run = shared.run(through("dies", folder=str(tmp_path), rows=5))
+    assert shared.wait(run).state == "success"
+    assert shared.outcomes(run) == ["lost", "success"]
+    assert shared.stages(run)["rows"].tries == 0
+    assert (shared.project / "out" / "rows.csv").read_text().splitlines()[1:]
 
 
 @pytest.mark.parametrize(("code", "cause"), [(0, "signal 9"), (3, "exit code 3")])
 def test_a_poison_stage_fails_after_its_losses_and_names_the_cause(
-    place: Site, code: int, cause: str
+    shared: Site, tmp_path: Path, code: int, cause: str
 ) -> None:
-    worker = place.worker()
-    run = place.run(through("dies", folder=str(place.folder), times=100, code=code))
-    assert place.wait(run).state == "failed"
-    assert place.outcomes(run) == ["lost"] * 4
-    error = place.stages(run)["rows"].error or {}
+    run = shared.run(through("dies", folder=str(tmp_path), times=100, code=code))
+    assert shared.wait(run).state == "failed"
+    assert shared.outcomes(run) == ["lost"] * 4
+    error = shared.stages(run)["rows"].error or {}
     assert error["cause"] == cause
     assert cause in error["message"]
     assert "about to die, time 3" in error["message"]
-    worker.end()
 
 
 def test_an_attempt_above_its_memory_limit_is_killed_and_says_so(place: Site) -> None:
@@ -151,46 +152,42 @@ def test_an_attempt_above_its_memory_limit_is_killed_and_says_so(place: Site) ->
     worker.end()
 
 
-def test_an_attempt_that_runs_too_long_is_killed_with_its_children(place: Site) -> None:
-    worker = place.worker(grace="200ms")
-    document = through("hangs", folder=str(place.folder), execution_timeout="500ms", retries=1, retry_delay=0)
-    run = place.run(document)
-    assert place.wait(run).state == "success", place.outcomes(run)
-    assert place.outcomes(run) == ["failed", "success"]
-    error = place.attempts(run)[0].error or {}
-    assert error["message"] == "timed out after 0.5 s"
-    assert not any(map(is_alive, map(int, (place.folder / "child").read_text().split())))
-    worker.end()
+def test_an_attempt_that_runs_too_long_is_killed_with_its_children(shared: Site, tmp_path: Path) -> None:
+    document = through("hangs", folder=str(tmp_path), execution_timeout="2s", retries=1, retry_delay=0)
+    run = shared.run(document)
+    assert shared.wait(run).state == "success", shared.outcomes(run)
+    assert shared.outcomes(run) == ["failed", "success"]
+    error = shared.attempts(run)[0].error or {}
+    assert error["message"] == "timed out after 2 s"
+    assert not any(map(is_alive, map(int, (tmp_path / "child").read_text().split())))
 
 
-def test_a_cancelled_attempt_that_does_not_listen_is_killed_after_the_grace_period(place: Site) -> None:
-    worker = place.worker(grace="200ms")
-    run = place.run(through("hangs", folder=str(place.folder)))
-    place.until((place.folder / "child").exists, "the hanging child")
-    ask_to_stop(place, run)
-    assert place.wait(run).state == "cancelled"
-    assert place.outcomes(run) == ["cancelled"]
-    assert not any(map(is_alive, map(int, (place.folder / "child").read_text().split())))
-    again = place.run(chain(1))  # the runner was replaced
-    assert place.wait(again).state == "success"
-    worker.end()
+def test_a_cancelled_attempt_that_does_not_listen_is_killed_after_the_grace_period(
+    shared: Site, tmp_path: Path
+) -> None:
+    run = shared.run(through("hangs", folder=str(tmp_path)))
+    shared.until((tmp_path / "child").exists, "the hanging child")
+    ask_to_stop(shared, run)
+    assert shared.wait(run).state == "cancelled"
+    assert shared.outcomes(run) == ["cancelled"]
+    assert not any(map(is_alive, map(int, (tmp_path / "child").read_text().split())))
+    again = shared.run(chain(1))  # the runner was replaced
+    assert shared.wait(again).state == "success"
 
 
-def test_pausing_and_resuming_three_times_gives_the_straight_result(place: Site) -> None:
-    worker = place.worker()
-    run = place.run(through("waits", rows=40, batch=5, folder=str(place.folder), rows_of=[10, 20, 30]))
+def test_pausing_and_resuming_three_times_gives_the_straight_result(shared: Site, tmp_path: Path) -> None:
+    run = shared.run(through("waits", rows=40, batch=5, folder=str(tmp_path), rows_of=[10, 20, 30]))
     for row in (10, 20, 30):
-        place.until((place.folder / f"waiting{row}").exists, f"row {row}")
-        set_pause(place, run, paused=True)
-        place.until(lambda: savepoint_is_asked(place, run), "the wish")
-        (place.folder / f"go{row}").touch()
-        place.until(lambda: place.outcomes(run)[-1] == "queued", "the savepoint")
-        set_pause(place, run, paused=False)
-    assert place.wait(run).state == "success"
-    assert place.outcomes(run) == ["paused", "paused", "paused", "success"]
-    lines = (place.project / "out" / "rows.csv").read_text().split()
+        shared.until((tmp_path / f"waiting{row}").exists, f"row {row}")
+        set_pause(shared, run, paused=True)
+        shared.until(lambda: savepoint_is_asked(shared, run), "the wish")
+        (tmp_path / f"go{row}").touch()
+        shared.until(lambda: shared.outcomes(run)[-1] == "queued", "the savepoint")
+        set_pause(shared, run, paused=False)
+    assert shared.wait(run).state == "success"
+    assert shared.outcomes(run) == ["paused", "paused", "paused", "success"]
+    lines = (shared.project / "out" / "rows.csv").read_text().split()
     assert lines == ["row", *map(str, range(40))]
-    worker.end()
 
 
 def test_a_worker_that_drains_hands_back_at_a_savepoint_without_a_try(place: Site) -> None:
@@ -299,14 +296,12 @@ def test_a_worker_taken_for_dead_says_nothing_more_of_what_it_ran(place: Site) -
     worker.end()
 
 
-def test_a_stage_whose_variable_is_not_set_fails_and_names_it(place: Site) -> None:
-    worker = place.worker()
+def test_a_stage_whose_variable_is_not_set_fails_and_names_it(shared: Site) -> None:
     document = chain(1)
     document["nodes"][0]["config"]["rows"] = "{{ var.many }}"
-    run = place.run(document)
-    assert place.wait(run).state == "failed"
-    assert "'many'" in (place.stages(run)["in0"].error or {})["message"]
-    worker.end()
+    run = shared.run(document)
+    assert shared.wait(run).state == "failed"
+    assert "'many'" in (shared.stages(run)["in0"].error or {})["message"]
 
 
 def test_a_worker_on_postgresql(tmp_path: Path, postgres: Cluster) -> None:
