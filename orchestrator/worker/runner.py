@@ -35,6 +35,7 @@ from orchestrator.worker.logs import AttemptLog, secrets_of
 from orchestrator.worker.voices import Voices
 
 SHOW_SECONDS = 1.0
+SHORT_SECONDS = 0.02  # an attempt so short is not kept waiting for its log file
 
 
 @dataclass(frozen=True)
@@ -168,8 +169,9 @@ def _run(execute: messages.Execute, link: Link, voices: Voices, around: Surround
         "INFO", f"attempt {order.attempt} of {order.stage} starts on {around.host}, process {os.getpid()}"
     )
     voices.listen(log, node)
+    began = around.clock.monotonic()
     report = _attempt(order, link, voices, around, signals)
-    if voices.finish():
+    if voices.finish() or around.clock.monotonic() - began > SHORT_SECONDS:
         voices.tell(report)
         link.end(report)
     else:  # its log is still to be made: nobody waits for that

@@ -120,9 +120,9 @@ class Runners:
         return None
 
     def give_back(self, runner: Runner) -> None:
-        """Its attempt is over."""
+        """Its attempt is over; one that closed its own stdout, or grew, is not as new."""
         runner.attempt = None
-        if resident(runner.pid) > self._recycle_above:
+        if runner.silent or resident(runner.pid) > self._recycle_above:
             self.retire(runner)
         else:
             self._idle.append(runner)

@@ -106,6 +106,7 @@ def _run(zygote: int, ends: list[int], around: Surroundings) -> NoReturn:
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write(str(_OOM_SCORE))
         connection, out, err = ends
+        os.set_inheritable(connection, False)  # a child of user code must not hold it open
         os.dup2(out, 1)
         os.dup2(err, 2)
         os.close(out)

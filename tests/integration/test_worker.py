@@ -317,3 +317,12 @@ def test_a_worker_on_postgresql(tmp_path: Path, postgres: Cluster) -> None:
         assert place.wait(run).state == "cancelled"
         worker.end()
     postgres.drop(name)
+
+
+def test_a_runner_that_grew_is_replaced_after_its_attempt(place: Site) -> None:
+    worker = place.worker(slots=1, recycle_above="1MiB")  # less than any runner takes
+    numbers = [place.run(through("talks")) for _ in range(2)]
+    assert [place.wait(run).state for run in numbers] == ["success"] * 2
+    first, second = (texts(place.log(run, "rows", place.attempts(run)[0].id))[0] for run in numbers)
+    assert first.rpartition("process ")[2] != second.rpartition("process ")[2]
+    worker.end()
