@@ -56,6 +56,8 @@ class Rescuer:
         Raises StoreError where the store cannot be read or written; the next sweep finds the same again.
         """
         now = self._database.clock.monotonic()
+        if stalled := self._database.end_stalled():
+            _log.warning("%d transactions stood still and were ended", stalled)
         with self._database.read() as connection:
             watched = rescue.watched(connection)
         alive = [worker for worker in watched if worker.ended_at is None]

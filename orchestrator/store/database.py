@@ -75,6 +75,13 @@ class Database(ABC):
     def health(self) -> Health:
         """Look at the database and measure how long it takes to make a write durable; changes nothing."""
 
+    def end_stalled(self) -> int:
+        """End transactions that stand still, so that others go on; how many there were.
+
+        Whoever waits for SQLite's only writer ends one that was stopped by himself (see `writers`).
+        """
+        return 0
+
     @abstractmethod
     def close(self) -> None:
         """Let go of every connection."""

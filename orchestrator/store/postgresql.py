@@ -31,6 +31,14 @@ _OLDEST = (13,)  # the first with pg_current_xact_id
 _IDLE = 5_000  # milliseconds that a session may stand still inside a transaction
 _COLLIDED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 _PROBES = 20
+# After a pipeline (`executemany`) the server's own timer is not running: the driver's last message, a flush,
+# stops it and starts none. So the sessions of this user and program are looked at from outside too.
+_END_STALLED = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+AND application_name = current_setting('application_name') AND state LIKE 'idle in transaction%%'
+AND state_change < clock_timestamp() - make_interval(secs => %s / 1000.0)
+"""
 _HINTS = {
     "25P03": "this process stood still inside a transaction, which the server ended; nothing of it was kept",
     "42501": "the user of database.url must own the schema, or be granted CREATE on it",
@@ -100,6 +108,10 @@ class PostgresqlDatabase(Database):
     @property
     def is_writing(self) -> bool:
         return bool(self._writing)
+
+    def end_stalled(self) -> int:
+        with self._explained(), self._engine.connect() as connection:
+            return len(connection.exec_driver_sql(_END_STALLED, (_IDLE,)).all())
 
     def close(self) -> None:
         self.hints.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import text
 
 from orchestrator.clock import SystemClock
 from orchestrator.errors import StoreError
+from orchestrator.store import postgresql
 from orchestrator.store.database import Database
 from orchestrator.store.postgresql import open_postgresql
 from tests.support.postgres import Cluster
@@ -68,6 +70,29 @@ def test_a_process_stopped_inside_a_transaction_is_ended_by_the_server(url: str,
     said, _ = process.communicate(timeout=60)
     assert "stood still inside a transaction" in said
     assert slots(database) == 129
+
+
+def test_a_transaction_that_stands_still_after_a_pipeline_is_ended_from_outside(
+    url: str, database: Database, other: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's own timer does not run then."""
+    monkeypatch.setattr(postgresql, "_IDLE", 500)
+    waiting = threading.Event()
+
+    def stand_still() -> None:
+        fresh = open_postgresql(url, clock=SystemClock(), create=False, lease=30)
+        try:
+            with fresh.transaction() as connection:
+                connection.execute(text("UPDATE pools SET slots = :n"), [{"n": 1}, {"n": 2}])
+                ended = any(other.end_stalled() or waiting.wait(0.05) for _ in range(200))
+                assert ended, "it was not found"
+        finally:
+            fresh.close()
+
+    with pytest.raises(StoreError, match="terminating connection"):
+        stand_still()
+    assert other.end_stalled() == 0
+    assert slots(database) == 128
 
 
 def test_a_session_that_was_cut_between_transactions_is_not_missed(
