@@ -60,7 +60,7 @@ def serve(connection: socket.socket, around: Surroundings) -> NoReturn:
     voices = Voices(around.level)
     link = Link(connection, around, voices)
     while True:
-        _run(link.orders.get(), link, voices, around)
+        _run(*link.orders.get(), link, voices, around)
 
 
 class Link:
@@ -70,15 +70,10 @@ class Link:
         self._connection, self._around, self._voices = connection, around, voices
         connection.settimeout(around.lease)
         self._sending = threading.Lock()
-        self.orders: queue.SimpleQueue[messages.Execute] = queue.SimpleQueue()
+        self.orders: queue.SimpleQueue[tuple[messages.Execute, Signals]] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[messages.ToRunner] = queue.SimpleQueue()
         self._attempt, self.signals = 0, Signals()
         threading.Thread(target=self._listen, daemon=True, name="worker").start()
-
-    def begin(self, attempt: int) -> Signals:
-        """From now on the worker's words are for this attempt."""
-        self._attempt, self.signals = attempt, Signals()
-        return self.signals
 
     def send(self, message: messages.ToWorker) -> None:
         """Tell the worker; one that takes nothing for a lease is as good as gone."""
@@ -120,7 +115,9 @@ class Link:
 
     def _take(self, message: messages.ToRunner) -> None:
         if isinstance(message, messages.Execute):
-            self.orders.put(message)
+            # Here, not when it begins: a stop may be right behind its order.
+            self._attempt, self.signals = message.attempt, Signals()
+            self.orders.put((message, self.signals))
         elif message.attempt != self._attempt:
             return  # it came too late
         elif isinstance(message, messages.Stop):
@@ -159,10 +156,11 @@ class RemotePort:
         self._link.send(messages.CannotPause(self._attempt, reason))
 
 
-def _run(execute: messages.Execute, link: Link, voices: Voices, around: Surroundings) -> None:
+def _run(
+    execute: messages.Execute, signals: Signals, link: Link, voices: Voices, around: Surroundings
+) -> None:
     """Run one order to its end, whatever its code does, and tell the worker."""
     order = execute.order
-    signals = link.begin(order.attempt)
     node = order.nodes[0] if len(order.nodes) == 1 else ""
     log = AttemptLog(Path(execute.log), around.clock, secrets_of(order))
     log.begin(

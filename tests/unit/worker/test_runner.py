@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import action
+from orchestrator import Context, action
 from orchestrator.errors import OperatorError
 from orchestrator.runs.order import Order
 from orchestrator.runs.report import Report
@@ -49,6 +50,15 @@ def fails(*, code: int = 0) -> None:
     if code:
         sys.exit(code)
     raise OperatorError("no such customer", hint="ask the sales department")
+
+
+@action
+def waits_to_be_stopped(context: Context) -> None:
+    """Stand still until somebody stops it; five seconds at most."""
+    until = time.monotonic() + 5
+    while not context.cancelled:
+        assert time.monotonic() < until, "nobody stopped it"
+    raise RuntimeError("stopped")
 
 
 @action
@@ -109,6 +119,24 @@ def test_sys_exit_of_code_is_a_failure_and_not_the_runners_end(worker: Ends, tmp
     assert "sys.exit(3)" in report.message
     again, _ = run(worker, order_of("speaks", tmp_path), tmp_path)
     assert again.outcome is Outcome.SUCCESS
+
+
+def test_a_stop_right_behind_its_order_is_heard(worker: Ends, tmp_path: Path) -> None:
+    stop = messages.frame(messages.Stop(1, at_once=True))
+    order = messages.frame(
+        messages.Execute(1, order_of("waits_to_be_stopped", tmp_path), str(tmp_path / "log"))
+    )
+    worker.connection.setblocking(True)
+    worker.connection.sendall(order + stop)
+    reader = messages.Reader(worker.connection)
+    bodies: list[bytes] = []
+    while not bodies:
+        assert worker.connection.recv(1, socket.MSG_PEEK)
+        assert reader.read()
+        bodies += reader.bodies()
+    ended = messages.to_worker.decode(bodies[0])
+    assert isinstance(ended, messages.Ended)
+    assert ended.report.outcome is Outcome.CANCELLED
 
 
 def test_a_stage_of_data_asks_its_worker_for_every_step(worker: Ends, tmp_path: Path) -> None:
