@@ -144,7 +144,8 @@ def test_workers_and_schedulers_killed_in_the_middle_of_mixed_runs(site: Service
             assert (site.project / "out" / f"{n}.csv").read_text().splitlines() == right
     for worker in workers:
         worker.end()
-    scheduler.end()
+    scheduler.signal(signal.SIGTERM)
+    assert scheduler.wait() == 0
 
 
 def test_a_worker_that_was_stopped_past_its_lease_finds_its_work_taken(site: ServicesSite) -> None:
