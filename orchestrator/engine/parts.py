@@ -20,6 +20,7 @@ from orchestrator.runs.checkpoint import Token
 
 HIDDEN = ".fustgo"
 _NAME = re.compile(r"(?P<writer>.+)@(?P<epoch>\d+)@(?P<attempt>\d+)(?P<suffix>\.[a-z0-9.]+)?")
+_DRAFTS = "id." + "[0-9a-f]" * 16  # of an id, as a pattern of files
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class PartFolder:
                 with draft.open("rb") as file:
                     os.fsync(file.fileno())
                 os.link(draft, identity)
-            except FileExistsError:
+            except (FileExistsError, FileNotFoundError):  # another was faster, and may have tidied up already
                 pass
             finally:
                 draft.unlink(missing_ok=True)
@@ -87,8 +88,12 @@ class PartFolder:
         self._remove(path for path, name in self.parts() if name.writer == writer and name.epoch <= epoch)
 
     def remove_up_to_attempt(self, writer: str, attempt: int) -> None:
-        """Remove this writer's parts of attempts up to one (rule 2.7); a clear's have a higher one."""
+        """Remove this writer's parts of attempts up to one (rule 2.7); a clear's have a higher one.
+
+        Drafts of the id go too: it is there, and whoever left one was killed, or comes too late with it.
+        """
         self._remove(path for path, name in self.parts() if name.writer == writer and name.attempt <= attempt)
+        self._remove(self.path.glob(_DRAFTS))
 
     def remove(self, token: Token) -> None:
         """Remove one part by the name in its token; gone already is done."""

@@ -1,19 +1,27 @@
-"""A site with schedulers too: the processes of `fustgo scheduler`, and runs of what they have loaded."""
+"""A site with services as people start them, and the command line beside them."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from orchestrator.client import Client
+from orchestrator.store.tables import table_of
+from orchestrator.store.tables.entity import value
+from tests.support.commands import Result, Shell
 from tests.support.site import ROOT, Site, WorkerProcess
 
 FAST = {"FUSTGO_WORKER__LEASE": "5s", "FUSTGO_WORKER__HEARTBEAT_INTERVAL": "1s"}
+READY = {"scheduler": " as version ", "worker": " slots", "standalone": "fustgo is ready"}
+_MAIN = "from orchestrator.cli.main import entry; entry()"
 
 
 class ServicesSite(Site):
@@ -23,14 +31,14 @@ class ServicesSite(Site):
         """Start a scheduler; `loaded` tells when it serves."""
         return self.service("scheduler")
 
-    def service(self, name: str, *, slots: int = 2) -> WorkerProcess:
-        """Start a service as people do."""
+    def service(self, name: str, *, slots: int = 2, before: str = "") -> WorkerProcess:
+        """Start a service as people do; `before` is code that its process executes first."""
         said = self.folder / f"{name}-{len(self._workers)}"
         environ = {**os.environ, **self.environ, "FUSTGO_WORKER__SLOTS": str(slots)}
         environ |= {"FUSTGO_HOME": str(self.home), "PYTHONPATH": str(ROOT)}
         with open(said, "wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator", name],
+                [sys.executable, "-c", f"{before}\n{_MAIN}", name],
                 cwd=self.project,
                 env=environ,
                 stdout=output,
@@ -39,9 +47,10 @@ class ServicesSite(Site):
         self._workers.append(WorkerProcess(process, said))
         return self._workers[-1]
 
-    def serving(self, service: WorkerProcess, word: str = " as version ") -> WorkerProcess:
+    def serving(self, service: WorkerProcess, word: str = "") -> WorkerProcess:
         """The service, once it has said that it serves."""
-        self.until(lambda: word in service.said.read_text(), f"the word {word!r}")
+        wanted = word or READY[service.said.name.partition("-")[0]]
+        self.until(lambda: wanted in service.said.read_text(), f"the word {wanted!r}")
         return service
 
     def kill(self, service: WorkerProcess) -> None:
@@ -56,6 +65,33 @@ class ServicesSite(Site):
     def trigger(self, dag: str, **params: object) -> int:
         """Start a run of a loaded DAG; its number."""
         return self.client.trigger(dag, params=params).run.number
+
+    def table(self, entity: type[Any]) -> list[Any]:
+        """All rows of a table, oldest first."""
+        rows = table_of(entity)
+        with self.database.read() as connection:
+            found = connection.execute(rows.select().order_by(*rows.primary_key))
+            return [value(entity, row) for row in found]
+
+    # The command line
+
+    @cached_property
+    def shell(self) -> Shell:
+        return Shell(self.project, self.home)
+
+    def fustgo(self, *words: str) -> Result:
+        return self.shell.run(*words, environ=dict(self.environ))
+
+    def json(self, *words: str) -> Any:
+        done = self.fustgo(*words, "--json")
+        assert done.code == 0, done
+        return json.loads(done.out)
+
+    def state(self, run: int, stage: str = "") -> str:
+        """What people are shown of a run, or of a stage."""
+        view = self.json("runs", "show", str(run))
+        found = {row["stage"]: row["shown"] for row in view["stages"]}
+        return str(found[stage] if stage else view["state"])
 
 
 @contextmanager

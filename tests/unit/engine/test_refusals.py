@@ -183,6 +183,15 @@ def test_a_part_that_is_needed_and_gone_names_its_host(tmp_path: Path) -> None:
         folder.need(Token("n", 1, "gone@000001@1", 3, folder.id, "there"))
 
 
+def test_what_a_killed_process_left_of_an_id_is_removed_and_the_id_stays(tmp_path: Path) -> None:
+    folder = PartFolder(tmp_path / "parts", "here")
+    folder.prepare()
+    (folder.path / "id.0123456789abcdef").touch()
+    (folder.path / "id.load-0190@000001@1").touch()
+    folder.remove_up_to_attempt("w", 7)
+    assert sorted(path.name for path in folder.path.iterdir()) == ["id", "id.load-0190@000001@1"]
+
+
 def test_a_file_that_ends_early_is_not_copied_in_silence(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     with (tmp_path / "b").open("wb") as target, pytest.raises(OSError, match="2 bytes early"):

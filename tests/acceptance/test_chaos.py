@@ -1,0 +1,28 @@
+"""Workers, schedulers and runners die at random: every run ends right, and nothing is done twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.mixed_chaos import Chaos, Plan
+from tests.support.postgres import Cluster
+from tests.support.services_site import services_site
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+def test_whoever_is_killed_every_run_ends_right_and_each_effect_is_there_once(
+    tmp_path: Path, postgres: Cluster, store: str
+) -> None:
+    """On PostgreSQL a worker that is taken for one of another host dies too: only its silence tells."""
+    name = postgres.create() if store == "postgresql" else ""
+    environ = {"FUSTGO_DATABASE__URL": postgres.url(name)} if name else {}
+    plan = Plan(runs=24, blows=10, between=(0.3, 1.0), seed=3, elsewhere=bool(name), patience=120)
+    with services_site(tmp_path, {}, environ) as place:
+        told = Chaos(place, plan).run()
+        assert told.wrong == [], told
+        assert (told.blows.total(), told.lost > 0) == (plan.blows, True), told
+        assert max(told.largest_gap, told.largest_gap_elsewhere) < 40, told
+    if name:
+        postgres.drop(name)

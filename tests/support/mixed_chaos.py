@@ -1,0 +1,231 @@
+"""Mixed runs while their schedulers, workers and runners are killed with -9 and started again.
+
+What is killed, when, and how long it stays away is drawn from a seed. Where the store is a server, one worker
+takes itself for one of another host: that it died is seen by its silence alone.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from time import monotonic, time
+
+from sqlalchemy import func, select
+
+from orchestrator.runs.states import Outcome
+from orchestrator.store import checks, processes, runs
+from orchestrator.store.tables import Attempt, StageRun, Worker, table_of
+from orchestrator.store.tables.services import Runner
+from tests.support import mixed_ends
+from tests.support.services_site import ServicesSite
+from tests.support.site import WorkerProcess
+
+ELSEWHERE = "import socket; socket.gethostname = lambda: 'elsewhere'"
+MOST_LOSSES = 3  # who is killed more often is taken for the cause: it is spared
+DAGS_FILE = Path(__file__).parent / "mixed_dags.py"
+_stages, _attempts, _workers = table_of(StageRun), table_of(Attempt), table_of(Worker)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many runs, which processes, and the shortest and longest time between two blows (seconds)."""
+
+    runs: int
+    blows: int
+    between: tuple[float, float]
+    seed: int = 1
+    schedulers: int = 2
+    workers: int = 2
+    elsewhere: bool = False
+    patience: float = 900.0
+
+
+@dataclass(frozen=True)
+class Told:
+    """What happened. Gaps are seconds from a death to the start of a next attempt of a stage that it cost."""
+
+    seconds: float
+    blows: Counter[str]
+    counts: dict[str, int]
+    lost: int
+    largest_gap: float
+    largest_gap_elsewhere: float
+    longest_still: float
+    wrong: list[str]
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{count} {kind}s" for kind, count in sorted(self.blows.items()))
+        made = ", ".join(f"{count} {name}" for name, count in self.counts.items())
+        return (
+            f"{made} in {self.seconds:.0f} s; killed: {kinds}; {self.lost} attempts lost, whose stages "
+            f"ran again within {self.largest_gap:.1f} s (elsewhere {self.largest_gap_elsewhere:.1f} s); "
+            f"after a kill anything was claimed within {self.longest_still:.1f} s; {len(self.wrong)} wrong"
+        )
+
+
+class Chaos:
+    """Runs of one installation, and the blows that it gets."""
+
+    def __init__(self, place: ServicesSite, plan: Plan) -> None:
+        self.place, self.plan = place, plan
+        self.chance = random.Random(plan.seed)
+        self.given: dict[int, str] = {}
+        self.blows: Counter[str] = Counter()
+        self.times: list[float] = []
+        self._again: list[tuple[float, str, bool]] = []
+        self._alive: dict[str, list[WorkerProcess]] = {"scheduler": [], "worker": []}
+        self._deaths: dict[int, float] = {}  # by pid
+        self._away: set[int] = set()  # pids of those that are elsewhere
+        self._pause = Event()
+
+    def run(self) -> Told:
+        """Start all, let runs come and blows fall until the last run has ended, and judge."""
+        began = monotonic()
+        self._prepare()
+        while monotonic() - began < self.plan.patience:
+            self._start_due()
+            self._trigger_some()
+            if len(self.given) == self.plan.runs and not self._unended():
+                break
+            if self.blows.total() < self.plan.blows:
+                self._await_work()
+                self._strike()
+            self._pause.wait(self.chance.uniform(*self.plan.between))
+        seconds = monotonic() - began
+        for _, kind, away in self._again:
+            self._start(kind, away=away)
+        return self._judged(seconds)
+
+    def _prepare(self) -> None:
+        folder = self.place.project
+        shutil.copy(DAGS_FILE, folder / "dags" / "mixed.py")
+        (folder / "people.csv").write_text(mixed_ends.people())
+        (folder / "marks").mkdir()
+        for number in range(self.plan.workers):
+            self._start("worker", away=self.plan.elsewhere and number == 0)
+        for _ in range(self.plan.schedulers):
+            self._start("scheduler", away=False)
+        for served in (*self._alive["worker"], *self._alive["scheduler"]):
+            self.place.serving(served)
+
+    def _start(self, kind: str, *, away: bool) -> None:
+        served = self.place.service(kind, before=ELSEWHERE if away else "")
+        self._alive[kind].append(served)
+        if away:
+            self._away.add(served.process.pid)
+
+    def _start_due(self) -> None:
+        due = [entry for entry in self._again if entry[0] <= monotonic()]
+        self._again = [entry for entry in self._again if entry not in due]
+        for _, kind, away in due:
+            self._start(kind, away=away)
+
+    def _trigger_some(self) -> None:
+        """As many runs as blows have fallen in proportion; some are asked for twice, with one key."""
+        share = (self.blows.total() + 1) / self.plan.blows
+        for number in range(len(self.given) + 1, math.ceil(min(1.0, share) * self.plan.runs) + 1):
+            dag = self.chance.choice(mixed_ends.DAGS)
+            self.given[number] = dag
+            for _ in range(self.chance.choice((1, 1, 2))):
+                self.place.client.trigger(dag, params={"number": number}, key=f"chaos{number}")
+
+    def _unended(self) -> bool:
+        with self.place.database.read() as connection:
+            return any(True for _ in runs.unended(connection))
+
+    def _await_work(self) -> None:
+        """Wait a little until somebody works, and a little more."""
+        for _ in range(40):
+            if self._busy():
+                break
+            self._pause.wait(0.05)
+        self._pause.wait(self.chance.uniform(0.0, 0.1))
+
+    def _busy(self) -> set[int]:
+        """The pids of workers that run something."""
+        query = select(_workers.c.pid).join(_attempts, _attempts.c.worker == _workers.c.id)
+        with self.place.database.read() as connection:
+            return set(connection.execute(query.where(_attempts.c.state == "running")).scalars())
+
+    def _strike(self) -> None:
+        kind = self.chance.choice(("worker", "worker", "runner", "runner", "scheduler"))
+        if self._is_weak() or not (kind == "runner" or self._alive[kind]):
+            return
+        if kind == "runner" and not self._kill_a_runner():
+            return
+        if kind != "runner":
+            self._kill_a_service(kind)
+        self.times.append(time())
+        self.blows[kind] += 1
+
+    def _kill_a_service(self, kind: str) -> None:
+        """One that works, rather."""
+        living, busy = self._alive[kind], self._busy()
+        served = self.chance.choice([one for one in living if one.process.pid in busy] or living)
+        living.remove(served)
+        self._deaths[served.process.pid] = time()
+        self.place.kill(served)
+        away = served.process.pid in self._away
+        self._again.append((monotonic() + self.chance.uniform(0.0, 2.0), kind, away))
+
+    def _is_weak(self) -> bool:
+        """Whether a stage would die for good of one loss more."""
+        weak = (_stages.c.losses >= MOST_LOSSES) & _stages.c.state.in_(("queued", "running"))
+        with self.place.database.read() as connection:
+            return connection.execute(select(func.count()).where(weak)).scalar_one() > 0
+
+    def _kill_a_runner(self) -> bool:
+        living = [
+            row
+            for row in self.place.table(Runner)
+            if row.ended_at is None and processes.start_time(row.pid) == row.start_time
+        ]
+        if living:
+            victim = self.chance.choice(living)
+            processes.kill(victim.pid, victim.start_time)
+        return bool(living)
+
+    def _judged(self, seconds: float) -> Told:
+        gaps = list(self._gaps())
+        with self.place.database.read() as connection:
+            stuck = [f"run {run.number} is still {run.state}" for run in runs.unended(connection)]
+        wrong = stuck or list(mixed_ends.wrong(self.place, self.given))
+        with self.place.database.transaction() as connection:
+            wrong += checks.check_runs(connection, self.place.database.clock.now())
+        return Told(
+            seconds=seconds,
+            blows=self.blows,
+            counts=mixed_ends.table_counts(self.place),
+            lost=len(gaps),
+            largest_gap=max((gap for gap, away in gaps if not away), default=0.0),
+            largest_gap_elsewhere=max((gap for gap, away in gaps if away), default=0.0),
+            longest_still=self._longest_still(),
+            wrong=wrong,
+        )
+
+    def _gaps(self) -> Iterator[tuple[float, bool]]:
+        """Of each lost attempt: seconds until its stage ran again, and whether its worker was elsewhere."""
+        workers = {row.id: row for row in self.place.table(Worker)}
+        attempts = self.place.table(Attempt)
+        for lost in attempts:
+            if lost.outcome != Outcome.LOST:
+                continue
+            worker = workers[lost.worker]
+            following = [a.claimed_at for a in attempts if a.stage_run == lost.stage_run and a.id > lost.id]
+            died = lost.ended_at.timestamp()
+            if lost.error["cause"] == "worker lost":
+                died = self._deaths.get(worker.pid, died)  # or it lives, and was silent for too long
+            again = following[0].timestamp() if following and following[0] else time()
+            yield again - died, worker.pid in self._away
+
+    def _longest_still(self) -> float:
+        """The longest time from a blow to the next claim of anything."""
+        claims = sorted(a.claimed_at.timestamp() for a in self.place.table(Attempt) if a.claimed_at)
+        waits = (next((c for c in claims if c > at), at) - at for at in self.times)
+        return max(waits, default=0.0)
