@@ -57,7 +57,12 @@ def test_a_line_says_when_who_and_what(log: logging.Logger, home: Path) -> None:
     }  # fmt: skip
 
 
-def test_what_is_no_json_and_no_utf8_is_kept_as_text(log: logging.Logger, home: Path) -> None:
+def test_what_is_no_json_and_no_utf8_is_kept_as_text(
+    log: logging.Logger, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = logging.getLogger()  # pytest's handlers would hand the line on to a process that takes UTF-8 only
+    ours = [handler for handler in root.handlers if not type(handler).__module__.startswith("_pytest")]
+    monkeypatch.setattr(root, "handlers", ours)
     log.warning("odd \udcff", extra={"path": Path("/a"), "two\nlines": "x\ny"})
     (line,) = lines(home)
     assert line["text"] == "odd \udcff"
