@@ -298,7 +298,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_stage_runs_queued",
         "stage_runs",
-        ["run", "pool", sa.text("weight DESC"), "id"],
+        ["pool", sa.text("weight DESC"), "run", "id"],
         unique=False,
         sqlite_where=sa.text("state = 'queued'"),
         postgresql_where=sa.text("state = 'queued'"),

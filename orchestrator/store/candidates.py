@@ -1,21 +1,23 @@
 """The queued attempts that a claim may choose from (rule 9.3): few, however many are queued.
 
-One statement. What excludes for longer than a claim is in its WHERE: of runs that do not run, are paused,
-held by another, or whose DAG is at its cap, and of pools that are full, no stage is looked at. Of every pool
-in every other run the first few come, by the index `ix_stage_runs_queued`, which is in the order of choice;
-the pools that a run is queued for are found by stepping through it (a "loose index scan").
+One statement, whose cost grows neither with the stages nor with the runs that are queued. It walks the index
+`ix_stage_runs_queued`, which is in the order of choice, pool by pool and lane by lane, from the first stage of
+one weight and run to that of the next (a "loose index scan"), and ends where it has found enough. What
+excludes for longer than a claim is in its WHERE: a run that does not run, is paused or held by another, or
+whose DAG is at its cap, is passed by one step for all its stages of a weight; a pool that is full, by none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, String, TextClause, bindparam, column, text
+from sqlalchemy import BigInteger, Connection, Integer, Row, String, TextClause, bindparam, column, text
 
 from orchestrator.store.dialects import Instant
+from orchestrator.store.sets import Several
 
 _CANDIDATES = """
 WITH RECURSIVE
@@ -29,29 +31,54 @@ WITH RECURSIVE
     JOIN stage_runs ON stage_runs.id = attempts.stage_run
     WHERE attempts.state = 'running' GROUP BY stage_runs.pool
   ),
-  places (run, lane, paused, dag, room, pool) AS (
-    SELECT runs.number, runs.lane, runs.paused, runs.dag, dags.max_active_tasks - coalesce(busy.attempts, 0),
-           (SELECT min(pool) FROM stage_runs WHERE run = runs.number AND state = 'queued')
-    FROM runs JOIN dags ON dags.id = runs.dag LEFT JOIN busy ON busy.dag = runs.dag
-    WHERE runs.state IN ('queued', 'running') AND runs.state = 'running' AND {holder}
-      AND (NOT runs.paused OR runs.number IN ({owing}))
-      AND dags.max_active_tasks > coalesce(busy.attempts, 0)
+  asked (pool) AS (
+    SELECT min(pool) FROM stage_runs WHERE state = 'queued'
     UNION ALL
-    SELECT run, lane, paused, dag, room,
-           (SELECT min(other.pool) FROM stage_runs AS other
-            WHERE other.run = places.run AND other.state = 'queued' AND other.pool > places.pool)
-    FROM places WHERE pool IS NOT NULL
-  )
+    SELECT (SELECT min(other.pool) FROM stage_runs AS other
+            WHERE other.state = 'queued' AND other.pool > asked.pool)
+    FROM asked WHERE pool IS NOT NULL
+  ),
+  lanes (lane) AS (VALUES ('live'), ('backfill'))
 SELECT attempts.id, stage_runs.pool, stage_runs.pool_slots, pools.slots - coalesce(used.slots, 0),
-       places.dag, places.room
-FROM places LEFT JOIN pools ON pools.name = places.pool LEFT JOIN used ON used.pool = places.pool
+       runs.dag, dags.max_active_tasks - coalesce(busy.attempts, 0), runs.number
+FROM asked CROSS JOIN lanes
+LEFT JOIN pools ON pools.name = asked.pool LEFT JOIN used ON used.pool = asked.pool
 {firsts}
 JOIN attempts ON attempts.stage_run = stage_runs.id
   AND attempts.state = 'queued' AND attempts.state != 'done'
-WHERE places.pool IS NOT NULL AND (pools.slots IS NULL OR pools.slots > coalesce(used.slots, 0))
-ORDER BY places.lane DESC, stage_runs.weight DESC, places.run, stage_runs.id
+JOIN runs ON runs.number = stage_runs.run JOIN dags ON dags.id = runs.dag LEFT JOIN busy ON busy.dag = dags.id
+WHERE asked.pool IS NOT NULL AND (pools.slots IS NULL OR pools.slots > coalesce(used.slots, 0))
+ORDER BY lanes.lane DESC, stage_runs.weight DESC, runs.number, stage_runs.id
 """  # "live" is after "backfill" in the alphabet
-
+_GROUPS = """
+WITH RECURSIVE heads (id) AS (
+  SELECT (SELECT id FROM stage_runs WHERE state = 'queued' AND pool = asked.pool
+          ORDER BY weight DESC, run, id LIMIT 1)
+  UNION ALL
+  SELECT coalesce({same_weight}
+    (SELECT id FROM stage_runs WHERE state = 'queued' AND pool = asked.pool AND weight < head.weight
+     ORDER BY weight DESC, run, id LIMIT 1), NULL)
+  FROM heads JOIN stage_runs AS head ON head.id = heads.id
+)
+"""
+_SAME_WEIGHT = """
+    (SELECT id FROM stage_runs WHERE state = 'queued' AND pool = asked.pool AND weight = head.weight
+     AND run > head.run ORDER BY run, id LIMIT 1),
+"""
+_OF_GROUP = """
+    stage_runs AS head CROSS JOIN runs CROSS JOIN dags LEFT JOIN busy ON busy.dag = dags.id
+    CROSS JOIN stage_runs AS first CROSS JOIN attempts AS its
+    WHERE head.id = heads.id AND {held} AND dags.id = runs.dag AND runs.lane = lanes.lane
+      AND runs.state IN ('queued', 'running') AND runs.state = 'running' AND {not_passed}
+      AND dags.max_active_tasks > coalesce(busy.attempts, 0)
+      AND first.state = 'queued' AND first.pool = head.pool AND first.weight = head.weight
+      AND first.run = runs.number
+      AND its.stage_run = first.id AND its.state = 'queued' AND its.state != 'done' AND its.due_at <= :now
+      AND (its.only IS NOT NULL OR NOT (runs.paused OR first.paused))
+      AND (NOT runs.paused OR runs.number IN ({owing}))
+      AND (pools.slots IS NULL OR first.pool_slots <= pools.slots)
+      {labelled}
+"""
 _OWING = """
 SELECT stage_runs.run FROM attempts JOIN stage_runs ON stage_runs.id = attempts.stage_run
 WHERE attempts.state = 'queued' AND attempts.only IS NOT NULL
@@ -67,22 +94,17 @@ WHERE state IN ('queued', 'running') AND state = 'running' AND held_by IS NULL
 LIMIT 1
 """  # noqa: S608  # no values
 ).bindparams(bindparam("now", type_=Instant()))
-_FIRSTS = """
-  SELECT first.id{more} FROM stage_runs AS first
-  JOIN attempts AS its ON its.stage_run = first.id AND its.state = 'queued' AND its.state != 'done'
-  WHERE first.run = places.run AND first.pool = places.pool AND first.state = 'queued'
-    AND its.due_at <= :now
-    AND (its.only IS NOT NULL OR NOT (places.paused OR first.paused))
-    AND (pools.slots IS NULL OR first.pool_slots <= pools.slots)
-    {labelled}
-  ORDER BY first.weight DESC, first.id LIMIT :limit
-"""
 _JOINED = {
-    "sqlite": ("CROSS JOIN stage_runs ON stage_runs.id IN ({firsts}) CROSS", ""),  # CROSS: in this order
-    "postgresql": (
-        "CROSS JOIN LATERAL ({firsts}) AS stage_runs INNER",
-        ", first.pool, first.pool_slots, first.weight",
-    ),
+    # The order of joins is the order of choice, which ends the walk at the limit.
+    "sqlite": "CROSS JOIN stage_runs ON stage_runs.id IN "
+    "({groups} SELECT first.id FROM heads CROSS JOIN {of_group} LIMIT :limit)",
+    "postgresql": "CROSS JOIN LATERAL ({groups} SELECT first.id FROM heads CROSS JOIN LATERAL "
+    "(SELECT first.id FROM {of_group} ORDER BY first.id LIMIT :limit) AS first LIMIT :limit) AS firsts "
+    "JOIN stage_runs ON stage_runs.id = firsts.id",
+}
+_NOT_PASSED = {
+    "sqlite": "runs.number NOT IN (SELECT value FROM json_each(:passed))",
+    "postgresql": "runs.number <> ALL (:passed)",
 }
 _LABELLED = {
     "sqlite": "SELECT label.value FROM workers, json_each(labels) AS label WHERE workers.id = :worker",
@@ -91,17 +113,24 @@ _LABELLED = {
 
 
 def find_candidates(
-    connection: Connection, *, worker: int, held: bool, limit: int, now: datetime
+    connection: Connection,
+    *,
+    worker: int,
+    held: bool,
+    limit: int,
+    now: datetime,
+    passed: Collection[int] = (),
 ) -> Sequence[Row[Any]]:
     """Candidates in the order of choice: live before backfill, then priority, the runs' order, and the
-    stages' order in them.
+    stages' order in them; none of the runs that were `passed` over.
 
     Each with the slots that are `free` in its pool (None: no limit) and how many attempts of its DAG may
-    still start (`room`). At most `limit` of each pool in each run. A command (`held`) executes every stage
+    still start (`room`). The first `limit` of each pool and lane. A command (`held`) executes every stage
     of its runs itself, whatever label it asks for.
     """
     statement = _statement(connection.dialect.name, held)
-    return connection.execute(statement, {"worker": worker, "limit": limit, "now": now}).all()
+    given = {"worker": worker, "limit": limit, "now": now, "passed": passed}
+    return connection.execute(statement, given).all()
 
 
 def any_waits(connection: Connection, now: datetime) -> bool:
@@ -111,11 +140,20 @@ def any_waits(connection: Connection, now: datetime) -> bool:
 
 @cache
 def _statement(dialect: str, held: bool) -> Any:
-    joined, more = _JOINED[dialect]
-    labelled = "" if held else f"AND (first.queue IS NULL OR first.queue IN ({_LABELLED[dialect]}))"
-    firsts = joined.format(firsts=_FIRSTS.format(more=more, labelled=labelled))
-    holder = "runs.held_by = :worker" if held else "runs.held_by IS NULL"
-    query: TextClause = text(_CANDIDATES.format(holder=holder, firsts=firsts, owing=_OWING))
-    typed = query.bindparams(bindparam("now", type_=Instant()), bindparam("limit", type_=Integer()))
-    numbers = [column(name, Integer()) for name in ("pool_slots", "free", "dag", "room")]
+    of_group = _OF_GROUP.format(
+        held="runs.held_by = :worker" if held else "runs.number = head.run AND runs.held_by IS NULL",
+        labelled="" if held else f"AND (first.queue IS NULL OR first.queue IN ({_LABELLED[dialect]}))",
+        not_passed=_NOT_PASSED[dialect],
+        owing=_OWING,
+    )
+    groups = _GROUPS.format(same_weight="" if held else _SAME_WEIGHT)
+    query: TextClause = text(
+        _CANDIDATES.format(firsts=_JOINED[dialect].format(groups=groups, of_group=of_group))
+    )
+    typed = query.bindparams(
+        bindparam("now", type_=Instant()),
+        bindparam("limit", type_=Integer()),
+        bindparam("passed", type_=Several(BigInteger())),
+    )
+    numbers = [column(name, Integer()) for name in ("pool_slots", "free", "dag", "room", "run")]
     return typed.columns(column("id", Integer()), column("pool", String()), *numbers)

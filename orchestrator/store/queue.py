@@ -49,7 +49,13 @@ def claim(
     take_claim_lock(connection)
     if held and _executes(connection, worker):
         return []
-    return _start(connection, _choose(connection, worker, 1 if held else limit, held, now), worker, now)
+    claimed: list[Claimed] = []
+    wanted = 1 if held else limit
+    while rows := _choose(connection, worker, wanted - len(claimed), held, now):
+        claimed += _start(connection, rows, worker, now)
+        if len(claimed) == wanted or not rows.is_cut:
+            break
+    return claimed
 
 
 def next_due(connection: Connection, *, worker: int, held: bool) -> datetime | None:
@@ -59,19 +65,30 @@ def next_due(connection: Connection, *, worker: int, held: bool) -> datetime | N
     return due
 
 
-def _choose(connection: Connection, worker: int, limit: int, held: bool, now: datetime) -> Sequence[Any]:
-    """Lock and read what is chosen, but for those whose run a verb is changing just now."""
-    candidates = find_candidates(connection, worker=worker, held=held, limit=limit, now=now)
-    free = {row.pool: row.free for row in candidates if row.free is not None}
-    room = {row.dag: row.room for row in candidates}
-    while chosen := choose(candidates, free, room, limit):
+class _Chosen(list[Any]):
+    """Rows of what is chosen. `is_cut`: more may fit, which were not looked at."""
+
+    is_cut = False
+
+
+def _choose(connection: Connection, worker: int, limit: int, held: bool, now: datetime) -> _Chosen:
+    """Lock and read what is chosen, but for those whose run a verb is changing just now: they are passed."""
+    passed: set[int] = set()
+    while True:
+        candidates = find_candidates(
+            connection, worker=worker, held=held, limit=limit, now=now, passed=passed
+        )
+        free = {row.pool: row.free for row in candidates if row.free is not None}
+        room = {row.dag: row.room for row in candidates}
+        chosen = choose(candidates, free, room, limit)
         ids = [row.id for row in chosen]
         query = _LOCK if has_row_locks(connection) else _GET
-        rows = {row[0]: row for row in connection.execute(query, {"ids": ids})}
+        rows = {row[0]: row for row in connection.execute(query, {"ids": ids})} if ids else {}
         if len(rows) == len(ids):
-            return [rows[attempt] for attempt in ids]
-        candidates = [row for row in candidates if row.id in rows or row.id not in ids]
-    return []
+            found = _Chosen(rows[attempt] for attempt in ids)
+            found.is_cut = len(candidates) >= limit > len(ids)
+            return found
+        passed |= {row.run for row in chosen if row.id not in rows}
 
 
 def _start(connection: Connection, rows: Sequence[Any], worker: int, now: datetime) -> list[Claimed]:

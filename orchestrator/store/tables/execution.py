@@ -112,7 +112,7 @@ class StageRun(Entity, table=True):
         one_of("stop_as", StopAs),
         Index("ix_stage_runs_run", "run"),
         partial_index(
-            "ix_stage_runs_queued", "run", "pool", text("weight DESC"), "id", where="state = 'queued'"
+            "ix_stage_runs_queued", "pool", text("weight DESC"), "run", "id", where="state = 'queued'"
         ),
         partial_index("ix_stage_runs_open", "run", where="state IN ('none', 'queued', 'running')"),
         partial_index(
