@@ -269,6 +269,7 @@ def upgrade() -> None:
         sa.Column("tries", _WHOLE, nullable=False),
         sa.Column("losses", _WHOLE, nullable=False),
         sa.Column("base", _WHOLE, nullable=False),
+        sa.Column("lane", sa.String(), nullable=False),
         sa.Column("weight", _WHOLE, nullable=False),
         sa.Column("pool", sa.String(), nullable=False),
         sa.Column("pool_slots", _WHOLE, nullable=False),
@@ -298,7 +299,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_stage_runs_queued",
         "stage_runs",
-        ["pool", sa.text("weight DESC"), "run", "id"],
+        ["pool", sa.text("lane DESC"), sa.text("weight DESC"), "run", "id"],
         unique=False,
         sqlite_where=sa.text("state = 'queued'"),
         postgresql_where=sa.text("state = 'queued'"),

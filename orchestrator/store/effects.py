@@ -140,7 +140,8 @@ def _insert_run(connection: Connection, by: Run, trigger: _Trigger, now: datetim
     if number is None:
         return False
     tell(connection, "run", now=now, run=number, new=RunState.QUEUED)
-    stage_runs.add(connection, number, trigger.version.id, dags.graph_of(connection, trigger.version.id))
+    graph = dags.graph_of(connection, trigger.version.id)
+    stage_runs.add(connection, number, trigger.version.id, graph, lane="live")
     hints.mark(connection, "run")
     return True
 

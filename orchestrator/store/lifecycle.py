@@ -81,7 +81,7 @@ def create_run(
     run = runs.get(connection, row.scalar_one())
     tell(connection, "run", now=now, run=run.number, new=state)
     graph = graph_of(connection, version.id)
-    stage_runs.add(connection, run.number, version.id, graph)
+    stage_runs.add(connection, run.number, version.id, graph, lane=run.lane)
     advance(connection, run, pure.graph_order(graph), now)
     return runs.get(connection, run.number)
 

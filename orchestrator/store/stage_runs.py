@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from orchestrator.dag.stages import Stage, StageGraph
 from orchestrator.runs.advance import waiting_of
 from orchestrator.runs.states import StageState
 from orchestrator.store import epochs
+from orchestrator.store.recordsets import insert_rows
 from orchestrator.store.sets import within
 from orchestrator.store.tables import Run, StageRun, table_of
 from orchestrator.store.tables.entity import value
@@ -72,16 +73,18 @@ def add(
     run: int,
     version: int,
     stages: Iterable[Stage],
+    *,
+    lane: str,
     base: Callable[[Stage], int] = lambda _: 0,
 ) -> None:
-    """Insert stage runs in `none`, waiting for all their upstreams.
+    """Insert stage runs in `none`, waiting for all their upstreams, in the lane of their run.
 
     `base` says from which epoch a stage counts: above 0 where its nodes were another stage's before.
     """
-    fresh = {"run": run, "version": version, "state": StageState.NONE}
+    fresh = {"run": run, "version": version, "lane": lane, "state": StageState.NONE}
     rows = [{**settings(stage), **fresh, "waiting": len(stage.up), "base": base(stage)} for stage in stages]
     if rows:
-        connection.execute(insert(stage_runs), [{**_DEFAULTS, **row} for row in rows])
+        insert_rows(connection, stage_runs, [{**_DEFAULTS, **row} for row in rows])
 
 
 def settings(stage: Stage) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Connection, Table, Update, bindparam, insert, update
+from sqlalchemy import Connection, Table, Update, bindparam, update
 
 from orchestrator.errors import StoreError
 from orchestrator.runs.order import Only
@@ -25,6 +25,7 @@ from orchestrator.runs.states import (
     may_follow,
 )
 from orchestrator.store import hints, measures
+from orchestrator.store.recordsets import insert_rows
 from orchestrator.store.sets import within
 from orchestrator.store.tables import Attempt, Epoch, Event, Run, StageRun, table_of
 
@@ -111,11 +112,11 @@ class Moves:
         for by, ids in self._lowered.items():
             self._connection.execute(_LOWER, {"ids": ids, "by": by})
         if self._queued:
-            self._connection.execute(_QUEUE, self._queued)
+            insert_rows(self._connection, attempts, self._queued)
             if any(row["due_at"] <= self.now for row in self._queued):
                 hints.mark(self._connection, "work")
         if self._events:
-            self._connection.execute(_TELL, self._events)
+            insert_rows(self._connection, events, self._events)
             if any(event["kind"] == "run" for event in self._events):
                 hints.mark(self._connection, "run")
         for collected in (self._groups, self._moved, self._lowered, self._queued, self._events):
@@ -201,8 +202,6 @@ def tell(connection: Connection, kind: str, *, now: datetime, new: str, **values
 
 
 _NOTHING: Mapping[str, Any] = dict.fromkeys(("run", "stage_run", "attempt", "epoch", "old", "detail"))
-_TELL = insert(events)
-_QUEUE = insert(attempts)
 _LOWER = (
     update(stage_runs)
     .where(within(stage_runs.c.id, "ids"), stage_runs.c.waiting >= bindparam("by"))

@@ -46,6 +46,7 @@ def move_version(connection: Connection, run: Run, version: DagVersion, now: dat
         run.number,
         version.id,
         fresh,
+        lane=run.lane,
         base=lambda stage: max(used.get(node, 0) for node in stage.nodes),
     )
     runs.change(connection, run.number, version=version.id)

@@ -112,7 +112,13 @@ class StageRun(Entity, table=True):
         one_of("stop_as", StopAs),
         Index("ix_stage_runs_run", "run"),
         partial_index(
-            "ix_stage_runs_queued", "pool", text("weight DESC"), "run", "id", where="state = 'queued'"
+            "ix_stage_runs_queued",
+            "pool",
+            text("lane DESC"),
+            text("weight DESC"),
+            "run",
+            "id",
+            where="state = 'queued'",
         ),
         partial_index("ix_stage_runs_open", "run", where="state IN ('none', 'queued', 'running')"),
         partial_index(
@@ -131,6 +137,7 @@ class StageRun(Entity, table=True):
     tries: int = 0
     losses: int = 0
     base: int = 0
+    lane: str = Field(default="live", description="Its run's: the queue is sorted by it.")
     weight: int = 1
     pool: str = "default"
     pool_slots: int = 1
