@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import signal
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 from orchestrator.store import processes
 
 LEASE = 30.0  # seconds
+_log = logging.getLogger("fustgo.store")
 _LINE = 96  # bytes: the holder's line has a fixed width, so that it is written in one piece
 
 
@@ -76,4 +78,10 @@ class WriterQueue:
         while not got_it.wait(self._lease):
             pid, started = self.holder()
             if processes.is_stopped(pid) and processes.start_time(pid) == started:
+                _log.warning(
+                    "process %s was stopped while it wrote to the store; others waited for %g s, the lease "
+                    "(worker.lease): it is killed, and nothing of that write is kept",
+                    pid,
+                    self._lease,
+                )
                 os.kill(pid, signal.SIGKILL)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +13,7 @@ from sqlalchemy import text
 
 from orchestrator.store import processes
 from tests.support.postgres import Cluster
-from tests.support.services_site import ServicesSite, services_site
-from tests.support.site import ROOT
+from tests.support.services_site import ServicesSite, services_site, stops_inside
 
 MIXED = """
 from pathlib import Path
@@ -167,47 +163,19 @@ def test_a_worker_that_was_stopped_past_its_lease_finds_its_work_taken(site: Ser
     other.end()
 
 
-STOPS_INSIDE = """
-import os, signal, sys
-from pathlib import Path
-from orchestrator.store import finishing
-from orchestrator.cli.main import main
-
-def stop_once(connection, reports, now, finish=finishing.finish):
-    found = finish(connection, reports, now)
-    if not Path(sys.argv[1]).exists():
-        Path(sys.argv[1]).touch()
-        os.kill(os.getpid(), signal.SIGSTOP)
-    return found
-
-finishing.finish = stop_once
-sys.exit(main(["worker"]))
-"""
-
-
 def test_a_worker_that_is_stopped_inside_a_transaction_holds_nobody_up(site: ServicesSite) -> None:
     site.serving(site.scheduler())
-    environ = {**os.environ, **site.environ, "FUSTGO_HOME": str(site.home), "PYTHONPATH": str(ROOT)}
     mark = site.folder / "inside"
-    with open(site.folder / "stopping", "wb") as output:
-        stopping = subprocess.Popen(
-            [sys.executable, "-c", STOPS_INSIDE, str(mark)],
-            cwd=site.project,
-            env=environ,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        run = site.trigger("fans", n=3)
-        site.until(mark.exists, "the transaction")
-        site.until(lambda: processes.is_stopped(stopping.pid), "the stop")
-        other = site.service("worker")
-        assert site.wait(run).state == "success"
-        lost = site.outcomes(run).count("lost")
-        assert 1 <= lost <= 2, site.outcomes(run)
-        if site.url.startswith("sqlite"):
-            assert stopping.wait(30) == -signal.SIGKILL  # who waited a lease ended it
-        other.end()
-    finally:
-        stopping.kill()
-        stopping.wait()
+    stopping = site.service("worker", before=stops_inside(mark))
+    run = site.trigger("fans", n=3)
+    site.until(mark.exists, "the transaction")
+    site.until(lambda: processes.is_stopped(stopping.process.pid), "the stop")
+    other = site.service("worker")
+    assert site.wait(run).state == "success"
+    lost = site.outcomes(run).count("lost")
+    assert 1 <= lost <= 2, site.outcomes(run)
+    if site.url.startswith("sqlite"):
+        assert stopping.wait() == -signal.SIGKILL  # who waited a lease ended it
+        assert f"process {stopping.process.pid} was stopped while it wrote to the store" in site.said()
+        assert "others waited for 5 s, the lease" in site.said()
+    other.end()

@@ -47,26 +47,61 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """What a death cost a stage: when its attempt died, was found lost, and another was claimed.
+
+    `served` is the longest that any one scheduler was up meanwhile: one that is new begins anew with watching
+    who is silent.
+    """
+
+    elsewhere: bool
+    died: float
+    found: float
+    again: float
+    served: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.again - self.died:.1f} s ({self.found - self.died:.1f} until it was seen, "
+            f"with a scheduler up for {self.served:.1f} s of them)"
+        )
+
+
+@dataclass(frozen=True)
 class Told:
-    """What happened. Gaps are seconds from a death to the start of a next attempt of a stage that it cost."""
+    """What happened."""
 
     seconds: float
     blows: Counter[str]
     counts: dict[str, int]
-    lost: int
-    largest_gap: float
-    largest_gap_elsewhere: float
+    gaps: list[Gap]
     longest_still: float
     wrong: list[str]
+
+    @property
+    def longest_served(self) -> float:
+        """The longest that a scheduler was up while a stage waited to run again."""
+        return max((gap.served for gap in self.gaps), default=0.0)
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {kind}s" for kind, count in sorted(self.blows.items()))
         made = ", ".join(f"{count} {name}" for name, count in self.counts.items())
-        return (
-            f"{made} in {self.seconds:.0f} s; killed: {kinds}; {self.lost} attempts lost, whose stages "
-            f"ran again within {self.largest_gap:.1f} s (elsewhere {self.largest_gap_elsewhere:.1f} s); "
-            f"after a kill anything was claimed within {self.longest_still:.1f} s; {len(self.wrong)} wrong"
-        )
+        lines = [
+            f"{made} in {self.seconds:.0f} s; killed: {kinds}",
+            f"  {len(self.gaps)} attempts lost; {len(self.wrong)} wrong",
+            f"  after a kill anything was claimed within {self.longest_still:.1f} s",
+            f"  lost stages ran again within {self.longest_served:.1f} s of a scheduler being up",
+        ]
+        for where, elsewhere in (("here", False), ("on another host", True)):
+            gaps = sorted(
+                (gap for gap in self.gaps if gap.elsewhere == elsewhere), key=lambda g: g.died - g.again
+            )
+            lines += (
+                [f"  killed {where}: {len(gaps)}, the longest waits {'; '.join(map(str, gaps[:3]))}"]
+                if gaps
+                else []
+            )
+        return "\n".join(lines)
 
 
 class Chaos:
@@ -80,7 +115,8 @@ class Chaos:
         self.times: list[float] = []
         self._again: list[tuple[float, str, bool]] = []
         self._alive: dict[str, list[WorkerProcess]] = {"scheduler": [], "worker": []}
-        self._deaths: dict[int, float] = {}  # by pid
+        self._ready: dict[int, float] = {}  # when schedulers said that they serve, by pid
+        self._deaths: dict[int, float] = {}
         self._away: set[int] = set()  # pids of those that are elsewhere
         self._pause = Event()
 
@@ -90,6 +126,7 @@ class Chaos:
         self._prepare()
         while monotonic() - began < self.plan.patience:
             self._start_due()
+            self._note_ready()
             self._trigger_some()
             if len(self.given) == self.plan.runs and not self._unended():
                 break
@@ -202,15 +239,12 @@ class Chaos:
             seconds=seconds,
             blows=self.blows,
             counts=mixed_ends.table_counts(self.place),
-            lost=len(gaps),
-            largest_gap=max((gap for gap, away in gaps if not away), default=0.0),
-            largest_gap_elsewhere=max((gap for gap, away in gaps if away), default=0.0),
+            gaps=gaps,
             longest_still=self._longest_still(),
             wrong=wrong,
         )
 
-    def _gaps(self) -> Iterator[tuple[float, bool]]:
-        """Of each lost attempt: seconds until its stage ran again, and whether its worker was elsewhere."""
+    def _gaps(self) -> Iterator[Gap]:
         workers = {row.id: row for row in self.place.table(Worker)}
         attempts = self.place.table(Attempt)
         for lost in attempts:
@@ -218,11 +252,22 @@ class Chaos:
                 continue
             worker = workers[lost.worker]
             following = [a.claimed_at for a in attempts if a.stage_run == lost.stage_run and a.id > lost.id]
-            died = lost.ended_at.timestamp()
+            found = died = lost.ended_at.timestamp()
             if lost.error["cause"] == "worker lost":
                 died = self._deaths.get(worker.pid, died)  # or it lives, and was silent for too long
             again = following[0].timestamp() if following and following[0] else time()
-            yield again - died, worker.pid in self._away
+            yield Gap(worker.pid in self._away, died, found, again, self._served(died, again))
+
+    def _served(self, begin: float, end: float) -> float:
+        """The longest that one scheduler was up in this time."""
+        spans = [(ready, self._deaths.get(pid, end)) for pid, ready in self._ready.items()]
+        return max(0.0, *(min(end, died) - max(begin, ready) for ready, died in spans))
+
+    def _note_ready(self) -> None:
+        """Schedulers that serve by now: since they said so, or a little later."""
+        for served in self._alive["scheduler"]:
+            if served.process.pid not in self._ready and self.place.serves(served):
+                self._ready[served.process.pid] = served.said.stat().st_mtime
 
     def _longest_still(self) -> float:
         """The longest time from a blow to the next claim of anything."""

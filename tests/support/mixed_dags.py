@@ -1,7 +1,8 @@
 """Three DAGs of everything: data in stages, actions with effects, branches, tries that fail once.
 
 Copied into an installation's `dags/`; `number` tells the runs apart. Actions name their variables and marks
-after it, so that whatever happened twice, or not at all, is found.
+after it, so that whatever happened twice, or not at all, is found. No stage outweighs another: what was lost
+runs again before what came later.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def goes_on(context: Context) -> bool:
 
 PARAMS = {"number": 0}
 
-with DAG("moving", params=PARAMS, settings=SMALL) as moving:
+with DAG("moving", params=PARAMS, settings=SMALL, weight_rule="absolute") as moving:
     out = CsvOutput("out", path="out/{{ params.number }}.csv")
     people = CsvInput("people", path="people.csv")
     people >> Filter("grown", condition="age > 18") >> fails_at_first("flaky", **TRIED_AGAIN) >> out
@@ -94,7 +95,7 @@ with DAG("moving", params=PARAMS, settings=SMALL) as moving:
     table = SqliteOutput("table", path="out/people.db", table="people", mode="append")
     out >> again >> numbered("numbered") >> table
 
-with DAG("acting", params=PARAMS) as acting:
+with DAG("acting", params=PARAMS, weight_rule="absolute") as acting:
     first = kept("first")
     choice = side("choice")
     joined = told("joined", trigger_rule="none_failed_min_one_success")
@@ -104,7 +105,7 @@ with DAG("acting", params=PARAMS) as acting:
     five >> kept("alarm", trigger_rule="one_failed")
     [joined, five] >> kept("last", trigger_rule="all_done")
 
-with DAG("mixed", params=PARAMS, settings=SMALL) as mixed:
+with DAG("mixed", params=PARAMS, settings=SMALL, weight_rule="absolute") as mixed:
     begun = kept("stubborn", **TRIED_AGAIN)
     rows = CsvInput("rows", path="people.csv")
     both = numbered("both")

@@ -22,6 +22,25 @@ from tests.support.site import ROOT, Site, WorkerProcess
 FAST = {"FUSTGO_WORKER__LEASE": "5s", "FUSTGO_WORKER__HEARTBEAT_INTERVAL": "1s"}
 READY = {"scheduler": " as version ", "worker": " slots", "standalone": "fustgo is ready"}
 _MAIN = "from orchestrator.cli.main import entry; entry()"
+_STOPS_INSIDE = """
+import os, signal
+from pathlib import Path
+from orchestrator.store import finishing
+
+def stop_once(connection, reports, now, finish=finishing.finish):
+    found = finish(connection, reports, now)
+    if not Path({mark!r}).exists():
+        Path({mark!r}).touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return found
+
+finishing.finish = stop_once
+"""
+
+
+def stops_inside(mark: Path) -> str:
+    """Code before a worker: it stops in the middle of the transaction that ends its first attempt."""
+    return _STOPS_INSIDE.format(mark=str(mark))
 
 
 class ServicesSite(Site):
@@ -47,11 +66,14 @@ class ServicesSite(Site):
         self._workers.append(WorkerProcess(process, said))
         return self._workers[-1]
 
-    def serving(self, service: WorkerProcess, word: str = "") -> WorkerProcess:
+    def serving(self, service: WorkerProcess) -> WorkerProcess:
         """The service, once it has said that it serves."""
-        wanted = word or READY[service.said.name.partition("-")[0]]
-        self.until(lambda: wanted in service.said.read_text(), f"the word {wanted!r}")
+        self.until(lambda: self.serves(service), "a service")
         return service
+
+    def serves(self, service: WorkerProcess) -> bool:
+        """Whether it has said that it serves."""
+        return READY[service.said.name.partition("-")[0]] in service.said.read_text()
 
     def kill(self, service: WorkerProcess) -> None:
         """Kill it as a crash would."""

@@ -158,10 +158,10 @@ class Site:
             )
         return run.number
 
-    def until(self, true: Callable[[], bool], what: str) -> None:
+    def until(self, true: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
         """Wait for something to become true of the store or the disk."""
         listener = hints.listen(self.database)
-        end = monotonic() + PATIENCE
+        end = monotonic() + seconds
         try:
             while not true():
                 broken = [worker.process.returncode for worker in self._workers if worker.process.poll() == 1]

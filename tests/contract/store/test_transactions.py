@@ -63,7 +63,7 @@ def test_a_process_killed_inside_a_transaction_leaves_nothing_of_it(url: str, da
 
 
 def test_who_has_waited_a_lease_kills_a_holder_that_was_stopped(
-    tmp_path: Path, sqlite: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sqlite: SqliteDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
     process = start(url_of(tmp_path), INSIDE, "SIGSTOP")
     assert process.stdout is not None
@@ -74,6 +74,9 @@ def test_who_has_waited_a_lease_kills_a_holder_that_was_stopped(
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     assert slots(sqlite) == 129
+    (said,) = caplog.messages
+    assert f"process {process.pid} was stopped while it wrote to the store" in said
+    assert "others waited for 0.05 s, the lease" in said
 
 
 def test_no_update_of_several_processes_is_lost(tmp_path: Path, sqlite: SqliteDatabase) -> None:
