@@ -153,18 +153,14 @@ def test_a_stage_paused_and_resumed_three_times_gives_the_bytes_of_a_straight_ru
     worker.end()
 
 
-@pytest.mark.parametrize(
-    ("how", "cause"), [("signal", "signal 9"), ("exit", "exit code 3"), ("memory", "out of memory")]
-)
-def test_a_stage_that_kills_its_process_stops_after_its_losses_and_shows_why(
-    site: ServicesSite, how: str, cause: str
-) -> None:
+def test_stages_that_kill_their_process_stop_after_their_losses_and_show_why(site: ServicesSite) -> None:
     worker = site.serving(site.service("worker"))
-    run = site.trigger("poison", how=how)
-    assert site.wait(run).state == "failed"
-    assert site.outcomes(run) == ["lost"] * 4
-    shown = site.fustgo("runs", "show", str(run))
-    assert cause in shown.out, shown
-    stages = {row["stage"]: row for row in site.json("runs", "show", str(run))["stages"]}
-    assert [stages[name]["state"] for name in ("dies", "after")] == ["failed", "upstream_failed"]
+    causes = {"signal": "signal 9", "exit": "exit code 3", "memory": "out of memory"}
+    runs = {how: site.trigger("poison", how=how) for how in causes}
+    for how, run in runs.items():
+        assert site.wait(run).state == "failed"
+        assert site.outcomes(run) == ["lost"] * 4
+        assert causes[how] in site.fustgo("runs", "show", str(run)).out
+        assert site.state(run, "dies") == "failed"
+        assert site.state(run, "after") == "upstream_failed"
     worker.end()
