@@ -7,6 +7,7 @@ import select
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,14 +150,22 @@ def test_sockets_lie_beside_the_database_for_their_owner_alone(
     assert datagrams.folder_of(deep) != datagrams.folder_of(deep.with_name("other.db"))
 
 
+@pytest.fixture
+def short_folder() -> Iterator[str]:
+    """A folder whose path leaves room for a socket's, which pytest's own may not."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield folder
+
+
 def test_a_folder_that_others_could_write_to_is_refused_and_never_sent_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, short_folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datagrams, "_SHARED", str(tmp_path / "shared"))
+    shared = Path(short_folder) / "shared"
+    monkeypatch.setattr(datagrams, "_SHARED", str(shared))
     told = datagrams.Datagrams(tmp_path / ("deep/" * 30) / "fustgo.db")
     listener = told.listen()
     folder = datagrams.folder_of(tmp_path / ("deep/" * 30) / "fustgo.db")
-    assert folder.parent == tmp_path / "shared"
+    assert folder.parent == shared
     assert (folder.stat().st_mode & 0o777, folder.parent.stat().st_mode & 0o777) == (0o700, 0o700)
     folder.parent.chmod(0o777)
     with pytest.raises(StoreError, match="not a folder of yours alone"):
