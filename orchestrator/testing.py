@@ -156,8 +156,6 @@ def _start(
     logical_date: datetime | str | None,
 ) -> Run:
     dag = definition.dag
-    if isinstance(logical_date, datetime):
-        logical_date = logical_date.isoformat()
     date = given_date(logical_date, dag.timezone) or datetime.now(UTC)
     return client.start_held(
         definition,

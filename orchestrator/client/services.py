@@ -50,8 +50,7 @@ class ServiceVerbs(Surface):
         with self.database.read() as connection:
             found, version = loaded_dag(connection, dag)
         definition = Dag.from_document(version.document)
-        if not isinstance(logical_date, datetime):
-            logical_date = given_date(logical_date, definition.timezone)
+        logical_date = given_date(logical_date, definition.timezone)
         wanted = Trigger(
             params=json.loads(json.dumps(resolve_params(definition, params or {}))),
             logical_date=logical_date,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from orchestrator.kept import readable
 from orchestrator.runs.checkpoint import Json
 from orchestrator.runs.states import Outcome
 
@@ -17,7 +18,8 @@ class Report:
     `retry` is False where another try cannot help. `exit_code` is what a command ends with.
     `gives_up` says that the final decided epoch can never be applied and ends with the stage.
     `results` are those of the nodes, by id. `effects` are what an action wants done with its success, each
-    as JSON. `until` is when a snoozed one looks again. `cause` says what its process died of.
+    as JSON. `until` is when a snoozed one looks again. `cause` says what its process died of. Whatever an
+    error says, its texts can be kept: what cannot stands in them as an escape.
     """
 
     outcome: Outcome
@@ -31,3 +33,7 @@ class Report:
     effects: tuple[Json, ...] = ()
     until: datetime | None = None
     cause: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("message", "hint", "node", "cause"):
+            object.__setattr__(self, name, readable(getattr(self, name)))

@@ -23,6 +23,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from orchestrator.errors import OperatorError
+from orchestrator.kept import VARIABLE_KEY, instant, unkeepable
 from orchestrator.sdk.operator import Operator
 from orchestrator.sdk.properties import Kind
 
@@ -40,7 +41,7 @@ class TriggerRun:
     """Start a run of another DAG: `return TriggerRun("report", params={"day": "2026-01-31"})`.
 
     It is made once a triggering run and node (or once a `run_id`), whatever is tried again, and is not
-    waited for. `logical_date` needs a zone where it is a datetime.
+    waited for. `logical_date` needs a zone.
     """
 
     dag_id: str
@@ -61,13 +62,15 @@ class TriggerRun:
 
 @dataclass(frozen=True)
 class SetVariable:
-    """Set the variable that templates read as `var.KEY`."""
+    """Set the variable that templates read as `var.KEY`; a key is at most 250 letters, digits, `_ . -`."""
 
     key: str
     value: Json
 
     def to_json(self) -> dict[str, Json]:
-        """As a report carries it."""
+        """As a report carries it; ValueError where its key is none."""
+        if not VARIABLE_KEY.fullmatch(str(self.key)):
+            raise ValueError(f"{self.key!r} is no key: letters, digits and _ . -, at most 250")
         return {"effect": "set_variable", "key": self.key, "value": self.value}
 
 
@@ -93,6 +96,8 @@ class Snooze:
             raise ValueError("say one of them: Snooze(seconds=60) or Snooze(until=moment)")
         if self.until is not None and self.until.tzinfo is None:
             raise ValueError(f"Snooze(until={self.until}) has no time zone: write datetime.now(UTC) + ...")
+        if self.until is not None:
+            instant(self.until)
         if self.seconds is not None and not 0 <= self.seconds < 10**9:
             raise ValueError(f"Snooze(seconds={self.seconds}) is no time to wait")
 
@@ -173,7 +178,10 @@ def as_json(value: Json, what: str) -> Json:
     if (size := len(text.encode())) > MAX_RESULT:
         hint = "write it to a file and return its path"
         raise _refused(f"its {what} has {size:,} bytes; at most {MAX_RESULT:,} are kept", hint)
-    return json.loads(text)
+    if broken := unkeepable(read := json.loads(text)):
+        hint = "texts of UTF-8 without NUL are kept; bytes go there as base64 or hex"
+        raise _refused(f"its {what} holds {broken}, which no database keeps", hint)
+    return read
 
 
 def _refused(what: str, hint: str) -> OperatorError:
@@ -182,6 +190,5 @@ def _refused(what: str, hint: str) -> OperatorError:
 
 def _instant(value: datetime | str) -> datetime:
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    if moment.tzinfo is None:
-        raise ValueError(f"logical date {value} has no time zone")
+    instant(moment)
     return moment

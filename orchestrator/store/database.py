@@ -30,7 +30,14 @@ _TRIES = 5
 T = TypeVar("T")
 
 
-class CollisionError(StoreError):
+class OutOfReachError(StoreError):
+    """The database does not answer, or cannot write now: the same may be done again, later.
+
+    A StoreError of another kind is a refusal: asked again, it would be the same.
+    """
+
+
+class CollisionError(OutOfReachError):
     """The database ended a transaction so that another could go on; nothing of it was kept."""
 
 
@@ -64,7 +71,8 @@ class Database(ABC):
     def transaction(self) -> AbstractContextManager[Connection]:
         """A transaction that writes: committed, or where the block raises rolled back.
 
-        Raises StoreError where the database cannot be written; nothing of the block was then kept.
+        Raises OutOfReachError where the database cannot be written, StoreError where it cannot keep a
+        value; nothing of the block was then kept.
         """
 
     @abstractmethod

@@ -26,6 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from orchestrator.kept import instant
+
 WHOLE = Integer().with_variant(BigInteger(), "postgresql")  # 64 bits on both: ids are never given again
 _CLAIM_LOCK = 0x66757374_676F0001  # advisory locks of PostgreSQL share one space of numbers
 _SCHEMA_LOCK = 0x66757374_676F0002
@@ -44,9 +46,7 @@ class Instant(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value} has no time zone; the store keeps instants")
-        value = value.astimezone(UTC)
+        value = instant(value)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:

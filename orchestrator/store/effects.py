@@ -12,8 +12,10 @@ from orchestrator.dag.manual import manual_interval
 from orchestrator.dag.model import Dag as Definition
 from orchestrator.dag.params import resolve_params
 from orchestrator.errors import FustgoError, UsageError
+from orchestrator.kept import VARIABLE_KEY, unkeepable
 from orchestrator.runs.checkpoint import Json
 from orchestrator.runs.states import RunState
+from orchestrator.runs.times import given_date
 from orchestrator.store import dags, hints, runs, stage_runs, variables
 from orchestrator.store.dialects import insert_absent
 from orchestrator.store.identity import RUN_ID, uuid7
@@ -61,6 +63,11 @@ def apply(
     """
     triggers: list[_Trigger] = []
     for effect in effects:
+        if broken := unkeepable(effect):
+            return Refusal(f"node {stage_run.stage!r}: an effect holds {broken}, which no database keeps")
+        if effect["effect"] == "set_variable" and not VARIABLE_KEY.fullmatch(effect["key"]):
+            told = f"node {stage_run.stage!r} cannot set variable {effect['key']!r}"
+            return Refusal(told, "a key has letters, digits and _ . -, at most 250")
         if effect["effect"] == "trigger_run":
             made = _trigger(connection, run, stage_run, effect, len(triggers), now)
             if isinstance(made, Refusal):
@@ -90,7 +97,7 @@ def _trigger(
         definition = Definition.from_document(version.document)
         params = resolve_params(definition, dict(effect["params"]))
         run_id = _checked(effect["run_id"] or runs_name(run, node, number))
-        date = datetime.fromisoformat(effect["logical_date"]) if effect["logical_date"] else now
+        date = given_date(effect["logical_date"], "UTC") or now
         interval = manual_interval(definition, date)
     except FustgoError as error:
         return Refusal(f"node {node!r} cannot trigger DAG {name!r}: {error.message}", error.hint)

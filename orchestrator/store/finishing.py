@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, exists, select
 
+from orchestrator.kept import unkeepable
 from orchestrator.runs.ending import Again, Clear, End, Fate, Situation, fate
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import RUN_ENDS, AttemptState, EpochState, Outcome, RunState, StageState, StopAs
@@ -201,6 +202,9 @@ def _checked(connection: Connection, row: Row[Any], report: Report, now: datetim
         told = f"a result of {size} bytes: at most {MAX_RESULT} are kept"
         hint = "write it to a file, return its path"
         return replace(report, outcome=Outcome.FAILED, message=told, hint=hint, retry=False)
+    if broken := unkeepable(dict(report.results)):
+        told = f"a result holds {broken}, which no database keeps"
+        return replace(report, outcome=Outcome.FAILED, message=told, retry=False)
     return _with_effects(connection, row, report, now)
 
 

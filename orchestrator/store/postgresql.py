@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.pool import QueuePool
 
 from orchestrator.clock import Clock
 from orchestrator.errors import StoreError, UsageError
 from orchestrator.store import HEAD, migrate
-from orchestrator.store.database import CollisionError, Database, Health, between
+from orchestrator.store.database import CollisionError, Database, Health, OutOfReachError, between
 from orchestrator.store.dialects import postgresql_library, take_schema_lock
 from orchestrator.store.hints import collected
 from orchestrator.store.measures import noted
@@ -30,6 +30,7 @@ from orchestrator.store.notifications import Notifications
 _OLDEST = (13,)  # the first with pg_current_xact_id
 _IDLE = 5_000  # milliseconds that a session may stand still inside a transaction
 _COLLIDED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+_DATA = "22"  # the class of values that cannot be kept; the driver refuses some by itself, without a state
 _PROBES = 20
 # After a pipeline (`executemany`) the server's own timer is not running: the driver's last message, a flush,
 # stops it and starts none. So the sessions of this user and program are looked at from outside too.
@@ -181,8 +182,9 @@ class PostgresqlDatabase(Database):
         except DBAPIError as error:
             state = getattr(error.orig, "sqlstate", None)
             said = str(error.orig).strip().partition("\n")[0]
-            kind = CollisionError if state in _COLLIDED else StoreError
-            raise kind(f"{self.place}: {said}", hint=_hint(state, said)) from error
+            raise _kind(error, state)(f"{self.place}: {said}", hint=_hint(state, said)) from error
+        except StatementError as error:
+            raise StoreError(f"{self.place} cannot keep a value: {error.orig}") from error
 
 
 def open_postgresql(url: str, *, clock: Clock, create: bool, lease: float) -> PostgresqlDatabase:
@@ -201,6 +203,13 @@ def _one_commit(connection: Connection) -> float:
     began = time.perf_counter()
     connection.exec_driver_sql("SELECT pg_logical_emit_message(true, 'fustgo', '')")
     return time.perf_counter() - began
+
+
+def _kind(error: DBAPIError, state: str | None) -> type[StoreError]:
+    if state in _COLLIDED:
+        return CollisionError
+    refused = isinstance(error, DataError) or (state or "")[:2] == _DATA
+    return StoreError if refused else OutOfReachError
 
 
 def _hint(state: str | None, said: str) -> str:

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, StatementError
 from sqlalchemy.pool import QueuePool
 
 from orchestrator.clock import Clock
 from orchestrator.errors import StoreError, UsageError
 from orchestrator.store import HEAD, migrate
-from orchestrator.store.database import Database, Health, between
+from orchestrator.store.database import Database, Health, OutOfReachError, between
 from orchestrator.store.datagrams import Datagrams
 from orchestrator.store.dialects import has_wal_reset_defect, sqlite_library
 from orchestrator.store.filesystems import refuse_network
@@ -148,7 +148,10 @@ class SqliteDatabase(Database):
             raise  # broken by our own statement: a defect of ours, not of the place
         except DatabaseError as error:
             said = str(error.orig)
-            raise StoreError(f"{self.path}: {said}", hint=_hint(said, self._writers.holder()[0])) from error
+            kind = StoreError if isinstance(error, DataError) else OutOfReachError
+            raise kind(f"{self.path}: {said}", hint=_hint(said, self._writers.holder()[0])) from error
+        except StatementError as error:
+            raise StoreError(f"{self.path} cannot keep a value: {error.orig}") from error
 
 
 def open_sqlite(url: str, *, clock: Clock, create: bool, lease: float) -> SqliteDatabase:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from orchestrator.clock import Clock
+from orchestrator.kept import readable
 from orchestrator.runs.order import Order
 
 LIMIT = 16 << 20  # bytes of one attempt's log
@@ -57,7 +58,7 @@ class AttemptLog:
             if last and self._dropped:
                 said = f"{self._dropped:,} lines were not kept: the log was full"
                 os.write(self._file, self._line("WARNING", said, "", {}))
-            text = self._masked(text)
+            text = readable(self._masked(text))
             for start in range(0, max(len(text), 1), LONGEST):
                 os.write(self._file, self._line(level, text[start : start + LONGEST], node, more))
         except OSError:

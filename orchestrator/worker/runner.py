@@ -99,7 +99,11 @@ class Link:
 
     def end(self, report: Report) -> None:
         """Tell how the attempt ended."""
-        self.send(messages.Ended(self._attempt, report))
+        try:
+            self.send(messages.Ended(self._attempt, report))
+        except ValueError as error:  # a text that is no UTF-8
+            said = f"its result cannot be told: {error}"
+            self.send(messages.Ended(self._attempt, Report(Outcome.FAILED, said, retry=False, exit_code=1)))
 
     def _listen(self) -> None:
         reader = messages.Reader(self._connection)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from orchestrator.errors import FustgoError
 from orchestrator.runs.order import Order
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome
@@ -89,6 +90,15 @@ def told_of_death(running: Running, status: int, last_said: Sequence[str]) -> Re
     name = f" ({signal.Signals(-status).name})" if cause.startswith("signal") and -status in _KNOWN else ""
     said = "; it said last:\n  " + "\n  ".join(last_said) if last_said else ""
     return Report(Outcome.LOST, f"its process died of {cause}{name}{said}", cause=cause, exit_code=1)
+
+
+def refused(error: Exception) -> Report:
+    """What is told in place of a report that the store does not take: another try would end the same."""
+    if isinstance(error, FustgoError):
+        return Report(Outcome.FAILED, error.message, hint=error.hint, retry=False, exit_code=1)
+    said = str(error).partition("\n")[0]
+    told = f"how it ended cannot be stored: {type(error).__name__}: {said}"
+    return Report(Outcome.FAILED, told, hint="the worker's log has more", retry=False, exit_code=1)
 
 
 _KNOWN = {number.value for number in signal.Signals}

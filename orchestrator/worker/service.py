@@ -22,7 +22,7 @@ from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome
 from orchestrator.settings import Settings
 from orchestrator.store import hints, processes, queue, runners, steps, workers
-from orchestrator.store.database import Database
+from orchestrator.store.database import Database, OutOfReachError
 from orchestrator.store.definitions import Definitions
 from orchestrator.store.shared_folder import prove_shared
 from orchestrator.telemetry import metrics
@@ -31,7 +31,7 @@ from orchestrator.worker.claims import Claims, kill_left
 from orchestrator.worker.crew import Crew
 from orchestrator.worker.orders import Orders
 from orchestrator.worker.runners import Runner, Runners, wait_for_ends
-from orchestrator.worker.running import Ending, Running
+from orchestrator.worker.running import Ending, Running, refused
 from orchestrator.worker.watch import Watch
 
 LONGEST_WAIT = 1.0  # seconds: hints may be lost, and the store may be out of reach for a while
@@ -109,7 +109,8 @@ class Service:
             asked = self._gather()
             with self.enduring():
                 self._finish()
-                self.watch.look(asked=asked)  # before a claim: it may have been taken for dead
+            with self.enduring():  # whatever became of that; before a claim: it may have been taken for dead
+                self.watch.look(asked=asked)
                 self._claim()
                 self._begin()
             metrics.slots(len(self.running), self._free)
@@ -252,27 +253,40 @@ class Service:
         reports = dict(self._ended)
         try:
             steps.finish(self.database, reports)
-        except StoreError as error:
-            if error.__cause__ is not None:
-                raise  # out of reach: told again
-            for attempt, report in reports.items():  # one of them is refused
+        except OutOfReachError:
+            raise  # told again
+        except Exception:  # one of them is the cause: the others shall not pay for it
+            for attempt, report in reports.items():
                 self._finish_one(attempt, report)
         for attempt in reports:
             self._ended.pop(attempt, None)
         self._look = True
 
     def _finish_one(self, attempt: int, report: Report) -> None:
+        """Tell of one: as a failure where it is refused. Where that is refused too, it is told of no more:
+        beats that do not name it give it back (rule 9.6).
+        """
         try:
             steps.finish(self.database, {attempt: report})
-        except StoreError as error:
-            if error.__cause__ is not None:
-                raise
-            refused = Report(Outcome.FAILED, error.message, hint=error.hint, retry=False)
-            steps.finish(self.database, {attempt: refused})
+        except OutOfReachError:
+            raise
+        except Exception as error:
+            _log.exception("the end of attempt %s is refused", attempt)
+            with self._forgetting(attempt):
+                steps.finish(self.database, {attempt: refused(error)})
+
+    @contextlib.contextmanager
+    def _forgetting(self, attempt: int) -> Iterator[None]:
+        try:
+            yield
+        except OutOfReachError:
+            raise
+        except Exception:
+            _log.exception("attempt %s can be told of in no way: it is given back", attempt)
 
     def _claim(self) -> None:
         wanted = self._free
-        if wanted <= 0 or not self._may_find():
+        if wanted <= 0 or self._ended or not self._may_find():
             return
         begun, failed = self._claims.take(self.worker, wanted)
         self._ended |= failed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from orchestrator.engine.progress import StageProgress
@@ -9,6 +10,8 @@ from orchestrator.errors import AttemptLost, FustgoError
 from orchestrator.store import steps
 from orchestrator.store.database import Database
 from orchestrator.worker import messages
+
+_log = logging.getLogger("fustgo.worker")
 
 
 def answer(
@@ -26,6 +29,9 @@ def answer(
                 steps.applied(database, attempt, request.epoch)
     except FustgoError as error:
         return messages.Refused(attempt, error.message, error.hint, lost=isinstance(error, AttemptLost))
+    except Exception as error:  # of this request alone
+        _log.exception("a request of attempt %s cannot be granted", attempt)
+        return messages.Refused(attempt, f"internal error: {error!r}", "the worker's log has more")
     return messages.Done(attempt)
 
 

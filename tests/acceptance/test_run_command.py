@@ -289,6 +289,7 @@ def test_a_full_disk_is_named_and_resumable(shell: Shell, tmp_path: Path) -> Non
         (("run", "adults.yaml", "--param", "x"), "NAME=VALUE"),
         (("run", "adults.yaml", "--param", "x=1"), "x"),
         (("run", "adults.yaml", "--logical-date", "soon"), "soon"),
+        (("run", "adults.yaml", "--logical-date", "0001-01-01T00:00+14:00"), "years 2 to 9998"),
         (("run", "adults.yaml", "--clear", "9"), "9"),
         (("run", "adults.yaml", "--resume"), "no run"),
         (("run", "adults.yaml", "--allow-duplicates"), "--clear"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from orchestrator import processor
+from orchestrator import Result, SetVariable, TriggerRun, action, processor
 
 
 def mark(folder: str, name: str) -> bool:
@@ -85,3 +85,20 @@ def grows(batch: pa.RecordBatch, *, size: int) -> pa.RecordBatch:
     taken: Any = bytearray(b"x") * size
     threading.Event().wait()
     raise AssertionError(f"{len(taken)} bytes were not too many")
+
+
+@action
+def returns(*, what: str) -> Any:
+    """Return what no store keeps, or raise it."""
+    match what:
+        case "variable":
+            return Result(1, SetVariable("key", "value"))
+        case "nul":
+            return {"text": "a\0b"}
+        case "surrogate":
+            return {"name": "\udc80"}
+        case "early":
+            return TriggerRun("child", logical_date="0001-01-01T00:00:00+14:00")
+        case "raises":
+            raise FileNotFoundError("no such file: \udc80")
+    return "plain"

@@ -170,3 +170,42 @@ def test_nothing_is_left_where_the_same_run_is_inserted_twice(service: Service) 
     with service.database.read() as connection:
         count = select(func.count()).select_from(table).where(table.c.run_type == "triggered")
         assert connection.execute(count).scalar() == 1
+
+
+@pytest.mark.parametrize(
+    ("effect", "message"),
+    [
+        (setting("k\0x", "v"), "an effect holds the character U+0000"),
+        (setting("a b", "v"), "cannot set variable 'a b'"),
+        (setting("k" * 251, "v"), "cannot set variable"),
+        (setting("k", ["a\0b"]), "an effect holds the character U+0000"),
+        (setting("k", {"\ud800": 1}), "an effect holds the character U+D800"),
+        ({**TRIGGER, "params": {"n": "\0"}}, "an effect holds the character U+0000"),
+        ({**TRIGGER, "logical_date": "0001-01-01T00:00:00+14:00"}, "is outside the years 2 to 9998"),
+    ],
+)
+def test_what_no_database_keeps_is_refused_alike_on_both(
+    service: Service, effect: dict[str, Any], message: str
+) -> None:
+    run = service.begin(CHAIN)
+    service.finish(service.must_claim("a").attempt, effects=(effect,))
+    row = service.stages(run.number)["a"]
+    assert row.state == "failed"
+    assert message in (row.error or {})["message"]
+
+
+def test_a_result_that_no_database_keeps_fails_its_attempt_and_an_error_is_kept_as_far_as_it_can_be(
+    service: Service,
+) -> None:
+    run = service.begin(graph({"a": [], "b": []}))
+    service.finish(service.must_claim("a").attempt, results={"a": ["\\u0000", "x\0"]})
+    service.finish(service.must_claim("b").attempt, Outcome.FAILED, message="no file \udcff\0", retry=False)
+    stages = service.stages(run.number)
+    assert stages["a"].error == {"message": "a result holds the character U+0000, which no database keeps"}
+    assert stages["b"].error == {"message": "no file \\udcff\\u0000"}
+
+
+def test_a_backslash_is_no_nul(service: Service) -> None:
+    run = service.begin(CHAIN)
+    service.finish(service.must_claim("a").attempt, results={"a": "\\u0000 C:\\users"})
+    assert service.stages(run.number)["a"].result == {"a": "\\u0000 C:\\users"}

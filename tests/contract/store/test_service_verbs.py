@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from orchestrator.errors import FustgoError, RefusedError, UsageError
@@ -44,6 +46,9 @@ def test_a_trigger_checks_the_dag_and_its_params_first(service: Service) -> None
     assert "people" in error.value.hint
     with pytest.raises(FustgoError, match="has no param 'day'"):
         service.client.trigger("people", params={"day": 1})
+    for early in ("0001-01-01T00:00:00+14:00", datetime.min):  # noqa: DTZ901
+        with pytest.raises(UsageError, match="logical date 0001-01-01.* is outside the years 2 to 9998"):
+            service.client.trigger("people", logical_date=early)
     assert service.client.list_runs() == []
 
 

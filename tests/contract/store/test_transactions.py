@@ -7,16 +7,18 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from orchestrator.errors import StoreError
 from orchestrator.store import processes
 from orchestrator.store import sqlite as opening
-from orchestrator.store.database import Database
+from orchestrator.store.database import Database, OutOfReachError
 from orchestrator.store.dialects import sqlite_library
+from orchestrator.store.runners import runners
 from orchestrator.store.sqlite import SqliteDatabase
 from orchestrator.store.writers import WriterQueue
 from tests.support.store import url_of
@@ -148,6 +150,28 @@ def test_a_request_to_stop_waits_for_the_end_of_the_transaction(
     assert stopped == [signal.SIGSTOP]
     database.suspend(signal.SIGTSTP, None)
     assert stopped == [signal.SIGSTOP] * 2
+
+
+def test_a_value_that_cannot_be_kept_is_a_refusal_and_no_reason_to_ask_again(database: Database) -> None:
+    early = datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
+    row = insert(runners).values(worker=1, pid=1, start_time="", started_at=early)
+    refused = pytest.raises(StoreError, match="outside the years 2 to 9998")
+    with refused as caught, database.transaction() as connection:
+        connection.execute(row)
+    assert not isinstance(caught.value, OutOfReachError)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"])
+def test_what_postgresql_refuses_of_a_value_is_told_apart_from_being_out_of_reach(database: Database) -> None:
+    for statement, given, kind in (
+        ("SELECT CAST(:it AS text)", "a\0b", StoreError),
+        ("SELECT CAST(:it AS jsonb)", '"\\ud800"', StoreError),
+        ("SELECT CAST(:it AS integer)", "many", StoreError),
+        ("SELECT pg_terminate_backend(pg_backend_pid()), :it", "cut", OutOfReachError),
+    ):
+        with pytest.raises(StoreError) as caught, database.transaction() as connection:
+            connection.execute(text(statement), {"it": given})
+        assert type(caught.value) is kind, statement
 
 
 def test_a_full_disk_is_one_clear_error_and_keeps_nothing_of_the_step(sqlite: SqliteDatabase) -> None:

@@ -116,7 +116,7 @@ def test_results_and_effects_go_into_the_report_as_json(what: str, result: Any, 
         ("large", "node 'r': its result has 70,002 bytes; at most 65,536 are kept"),
         ("no effect", "node 'r': it returned str as an effect"),
         ("no date", "node 'r': its TriggerRun cannot be: Invalid isoformat string: 'Monday'"),
-        ("naive", "node 'r': its TriggerRun cannot be: logical date 2026-01-31 has no time zone"),
+        ("naive", "node 'r': its TriggerRun cannot be: 2026-01-31 00:00:00 has no time zone"),
     ],
 )
 def test_what_cannot_be_kept_is_an_error_that_names_the_node(what: str, message: str) -> None:
