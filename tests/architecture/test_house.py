@@ -24,7 +24,6 @@ BANNED_NAMES = {"utils", "helpers", "common", "manager", "misc", "base"}
 LONGEST_FILE = 400
 LONGER_FOR_A_REASON = {
     "migrations/versions/0001_first.py": "the whole first schema, in the order of its keys",
-    "tests/unit/dag/test_timetable.py": "tables of worked dates, read side by side",
     "tests/unit/engine/test_stage_runs.py": "one harness, one promise after the other",
     "tests/unit/operators/test_sqlite.py": "both ends of one system",
 }

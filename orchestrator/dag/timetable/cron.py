@@ -187,7 +187,7 @@ def _read_step(field: _Field, token: str | None) -> int:
 
 def _read_end(field: _Field, first: int, token: str) -> int:
     last = _read_value(field, token)
-    if last == 0 and field.names is _WEEKDAYS and not token.isdigit():
+    if last == 0 < first and field.names is _WEEKDAYS and not token.isdigit():
         last = 7  # FRI-SUN: cron counts Sunday as 7 too
     if last < first:
         up_to_the_end = f"{_range(first, field.high)}," if first <= field.high else ""

@@ -93,7 +93,10 @@ class Schedule:
         return self.crons[0].text if self.crons else self.special or None
 
     def rhythm(self, zone: ZoneInfo, start: datetime | None) -> Rhythm:
-        """The instants at which it fires in a zone; a duration counts from `start`, else from 1970."""
+        """The instants at which it fires in a zone; a duration counts from `start`, else from 1970.
+
+        `@once` without `start` has none of its own: when it fires depends on who asks (`first_from`).
+        """
         if self.special == "@once":
             return Once(start) if start else Never()
         if self.special:

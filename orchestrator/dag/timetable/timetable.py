@@ -37,6 +37,11 @@ class Timetable:
         return self.schedule.fires
 
     @property
+    def once(self) -> bool:
+        """Whether it fires a single time: at `start`, or, without one, at the moment asked from."""
+        return self.schedule.special == "@once"
+
+    @property
     def continuous(self) -> bool:
         """Whether a run follows the last at once: `next_after` is then the next microsecond."""
         return self.schedule.special == "@continuous"
@@ -50,6 +55,22 @@ class Timetable:
             if moment < self._first:
                 moment = self._first - _INSTANT
         fire = self._rhythm.after(moment)
+        return fire if fire is not None and self._within(fire) else None
+
+    def first_from(self, moment: datetime) -> datetime | None:
+        """The first fire time at or after `moment`; `@once` without `start` fires at `moment` itself."""
+        moment = _in_utc(moment)
+        if self.once and self.start is None:
+            return moment if self.end is None or moment <= self.end else None
+        return self.next_after(moment - _INSTANT)
+
+    def newest_at(self, moment: datetime) -> datetime | None:
+        """The last fire time up to `moment`, which makes older ones out of date.
+
+        None before the first, and as soon as a time has come that `end` forbids: then the last one that
+        it allows is out of date as well. (`previous_before` goes on to find that one.)
+        """
+        fire = self._rhythm.before(_in_utc(moment) + _INSTANT)
         return fire if fire is not None and self._within(fire) else None
 
     def previous_before(self, moment: datetime) -> datetime | None:
@@ -143,8 +164,6 @@ def parse_schedule(
             f"end_date {end_date} is before start_date {start_date}", "swap them or leave one out"
         )
     read = read_schedule(schedule)
-    if read.special == "@once" and start is None:
-        raise ScheduleProblem("schedule @once fires at start_date, and there is none", "give a start_date")
     timetable = Timetable(read, zone_of(read.timezone or zone), start, end)
     _refuse_empty(timetable, start_date, end_date)
     return timetable

@@ -30,6 +30,7 @@ from orchestrator.dag.timetable import ScheduleProblem, parse_cron
         ("0 0 * * 5-7", "weekdays", {5, 6, 0}),
         ("0 0 * * fri-sun", "weekdays", {5, 6, 0}),
         ("0 0 * * SUN-TUE", "weekdays", {0, 1, 2}),
+        ("0 0 * * SUN-SUN", "weekdays", {0}),
         ("0 0 * * MON-FRI/2", "weekdays", {1, 3, 5}),
         ("0 0 * * 0-7", "weekdays", set(range(7))),
         ("0 0 * * */2", "weekdays", {0, 2, 4, 6}),

@@ -1,11 +1,9 @@
-"""Fire times, intervals and logical dates, at the table of worked dates and against a minute scan."""
+"""Fire times, intervals and logical dates, at tables of worked dates and as properties."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,7 +22,6 @@ from orchestrator.dag.timetable import (
     parse_schedule,
 )
 
-MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 INSTANT = timedelta(microseconds=1)
 
@@ -108,69 +105,6 @@ def test_worked_dates(zone: str, cron: str, start: str, end: str, expected: list
     assert walls(parse_schedule(cron, timezone=zone), start, end) == expected
 
 
-# --- against a scan of the minutes -----------------------------------------------------------------
-
-# What each cron names, written out by hand: (minutes, hours, date test).
-EVERY = range(60)
-SCANNED: dict[str, tuple[Any, Any, Any]] = {
-    "*/7 * * * *": (range(0, 60, 7), range(24), lambda d: True),
-    "30 * * * 0": ((30,), range(24), lambda d: d.isoweekday() == 7),
-    "30 2 * * *": ((30,), (2,), lambda d: True),
-    "15,45 0-2 * * *": ((15, 45), (0, 1, 2), lambda d: True),
-    "0 */2 * * *": ((0,), range(0, 24, 2), lambda d: True),
-    "* 0,2 1-10 3,4,10,11 *": (EVERY, (0, 2), lambda d: d.day <= 10 and d.month in (3, 4, 10, 11)),
-    "59 23 13 * 5": ((59,), (23,), lambda d: d.day == 13 or d.isoweekday() == 5),
-    "0 1 */2 * 6": ((0,), (1,), lambda d: d.day % 2 == 1 and d.isoweekday() == 6),
-    "5 0 28-31 * *": ((5,), (0,), lambda d: d.day >= 28),
-}
-ZONES = ("Europe/Berlin", "Australia/Lord_Howe", "America/Havana")
-# Berlin, Lord Howe and Havana change on these days of 2026, give or take the zone.
-WINDOWS = (("2026-03-05", 6), ("2026-03-27", 5), ("2026-04-02", 6), ("2026-10-02", 5), ("2026-10-23", 12))
-ALL_YEAR = ("59 23 13 * 5", "0 1 */2 * 6", "5 0 28-31 * *")
-
-
-@cache
-def scan(zone: str, start: datetime, minutes: int) -> tuple[tuple[datetime, datetime], ...]:
-    """Each minute with what the clock shows then; `fold` is kept."""
-    place = ZoneInfo(zone)
-    instants = (start + n * MINUTE for n in range(minutes))
-    return tuple((instant, instant.astimezone(place).replace(tzinfo=None)) for instant in instants)
-
-
-def named(cron: str, wall: datetime) -> bool:
-    minutes, hours, on_day = SCANNED[cron]
-    return wall.minute in minutes and wall.hour in hours and bool(on_day(wall))
-
-
-def scanned(cron: str, zone: str, start: datetime, minutes: int) -> Iterator[datetime]:
-    """Goes through the minutes as a cron daemon would: what the clock shows, and what it jumped over."""
-    every_hour = len(SCANNED[cron][1]) == 24
-    for (_, before), (instant, wall) in pairwise(scan(zone, start - MINUTE, minutes + 1)):
-        due = named(cron, wall) and (every_hour or wall.fold == 0)
-        if not due and not every_hour:
-            skipped = range(1, (wall - before) // MINUTE)
-            due = any(named(cron, before + n * MINUTE) for n in skipped)
-        if due:
-            yield instant
-
-
-@pytest.mark.parametrize("zone", ZONES)
-@pytest.mark.parametrize("cron", SCANNED)
-def test_fire_times_are_those_of_a_scan_of_every_minute(cron: str, zone: str) -> None:
-    """The year 2026 for rare ones; for the others the days around the changes of the clock."""
-    timetable = parse_schedule(cron, timezone=zone)
-    windows = (("2026-01-01", 365),) if cron in ALL_YEAR else WINDOWS
-    total = 0
-    for day, days in windows:
-        start = at(day)
-        expected = list(scanned(cron, zone, start, days * 1440))
-        assert fires(timetable, start, start + days * DAY) == expected
-        backwards = [timetable.previous_before(later) for earlier, later in pairwise(expected[:200])]
-        assert backwards == expected[: len(backwards)]
-        total += len(expected)
-    assert total > 20
-
-
 # --- properties ------------------------------------------------------------------------------------
 
 fields = st.tuples(
@@ -180,7 +114,10 @@ fields = st.tuples(
     st.sampled_from(["*", "2", "3,10", "*/5", "11"]),
     st.sampled_from(["*", "0", "1-5", "*/3", "SUN"]),
 ).map(" ".join)
-zones = st.sampled_from([*ZONES, "UTC", "America/New_York", "Asia/Kathmandu", "Africa/Cairo", "Pacific/Apia"])
+zones = st.sampled_from(
+    ["Europe/Berlin", "Australia/Lord_Howe", "America/Havana", "America/New_York", "Africa/Cairo",
+     "Asia/Kathmandu", "Pacific/Apia", "UTC"]
+)  # fmt: skip
 instants = st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 spans = st.integers(1, 10**6).map(lambda seconds: timedelta(seconds=seconds))
 schedules = st.one_of(
@@ -340,6 +277,30 @@ def test_start_and_end_are_included(schedule: Any, first: str, last: str) -> Non
     assert timetable.previous_before(at("2100-01-01")) == at(last)
     assert timetable.next_after(at(last)) is None
     assert timetable.previous_before(at(first)) is None
+
+
+def test_once_without_a_start_date_fires_at_the_moment_asked_from() -> None:
+    """It has no fire time of its own; whether it has fired already is for who asks to know."""
+    now = at("2026-03-10T15:42")
+    timetable = parse_schedule("@once", end_date="2026-03-11")
+    assert timetable.fires
+    assert timetable.once
+    assert timetable.first_from(now) == now
+    assert timetable.logical_date_of(now) == now
+    assert timetable.first_from(at("2026-03-12")) is None
+    assert timetable.next_after(now) is timetable.previous_before(now) is timetable.newest_at(now) is None
+    started = parse_schedule("@once", start_date="2026-03-01")
+    assert started.first_from(at("2026-02-01")) == started.newest_at(now) == at("2026-03-01")
+    assert started.first_from(now) is None
+
+
+def test_the_newest_fire_time_is_out_of_date_once_one_after_the_end_has_come() -> None:
+    timetable = parse_schedule("0 2 * * *", start_date="2026-03-01", end_date="2026-03-05")
+    assert timetable.newest_at(at("2026-03-01T01:59")) is None
+    assert timetable.newest_at(at("2026-03-01T02:00")) == at("2026-03-01T02:00")
+    assert timetable.newest_at(at("2026-03-05T01:59")) == at("2026-03-04T02:00")
+    assert timetable.newest_at(at("2026-03-05T02:00")) is None
+    assert timetable.previous_before(at("2026-03-06")) == at("2026-03-04T02:00")
 
 
 def test_without_a_schedule_nothing_fires() -> None:

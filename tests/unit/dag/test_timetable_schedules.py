@@ -120,7 +120,6 @@ def test_every_form_has_one_document_that_reads_back_equal(written: ScheduleLike
         ({"type": "multiple_cron_trigger", "crons": []}, "is empty", "write a cron"),
         ({"type": "delta_trigger", "delta": 30}, "delta 30 is not a duration", "30s"),
         ({"type": "delta_data_interval", "delta": "0s"}, "more often than each second", "1s"),
-        ("@once", "@once fires at start_date", "give a start_date"),
     ],
 )
 def test_a_bad_schedule_says_what_and_what_to_write(written: Any, message: str, hint: str) -> None:

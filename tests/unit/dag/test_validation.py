@@ -180,7 +180,7 @@ def test_a_cycle_among_stages_of_an_acyclic_graph_is_told_with_its_path(tmp_path
         ("params: {n: {type: integer, default: x}}", "1 [type] param n: the default must be of type integer, not string"),
         ("params: {n: {type: integer, minimun: 1}}", "1 [type] param n: unknown keyword 'minimun'; did you mean 'minimum'?"),
         ("start_date: 2026-02-01\nend_date: 2026-01-01", "2 [2026-01-01] end_date 2026-01-01 00:00:00+00:00 is before start_date 2026-02-01 00:00:00+00:00"),
-        ('schedule: "@once"', "1 [@once] schedule @once fires at start_date, and there is none"),
+        ('schedule: ["@once"]', "1 [@once] schedule @once is no cron and stands alone"),
         ("settings: {mode: fast}", "1 [fast] 'settings.mode' of a DAG should be 'sync' or 'async'"),
         ("settings: {batch_siz: 1}", "1 [1] a DAG has no field 'settings.batch_siz'"),
         ("settings: {buffer: {bytes: 64XB}}", "1 [64XB] settings.buffer.bytes: not a size: write it like 64MB or 64MiB"),
