@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from orchestrator.store.database import Database
 from orchestrator.store.loading import Loaded
 
 DAG_FILES = frozenset({".py", ".yaml", ".yml", ".json"})
-PATIENCE = 60.0  # seconds that one file may take
+QUICK = 5.0  # seconds that a file may take before it is set aside, so that the others do not wait for it
+PATIENCE = 60.0  # seconds that a file that was set aside may take
 _log = logging.getLogger("fustgo.loader")
 
 
@@ -34,10 +35,15 @@ class Interrupted(Exception):
 
 @dataclass
 class Found:
-    """What the files of a tree hold: their DAGs, and what is wrong with the others."""
+    """What the files of a tree hold: their DAGs, and what is wrong with the others; `folder` is what the tree
+    is a copy of. `slow` are those of the errors that took too long.
+    """
 
+    tree: Path
+    folder: Path
     dags: list[Loaded] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
+    slow: list[str] = field(default_factory=list)
 
     def add(self, file: str, entries: Sequence[dict[str, Any]]) -> None:
         """Take the DAGs of a file, unless another file has one of that id."""
@@ -46,55 +52,83 @@ class Found:
             if other is None:
                 self.dags.append(Loaded(entry["id"], file, entry["hash"], entry["document"], entry["stages"]))
             else:
-                self.errors[file] = (
-                    f"{file}: a second DAG {entry['id']!r}, the first is in {other}\n"
-                    "  hint: give one of them another id"
+                self.fail(
+                    file,
+                    f"{self.tree / file}: a second DAG {entry['id']!r}, the first is in {self.tree / other}\n"
+                    "  hint: give one of them another id",
                 )
 
+    def fail(self, file: str, text: str) -> None:
+        """A file cannot be loaded; people are told of the file that they wrote, not of its copy."""
+        self.errors[file] = text.replace(f"{self.tree}/", f"{self.folder}/")
 
-def load(database: Database, settings: Settings, stop: int) -> tuple[Bundle, Found]:
+
+def load(
+    database: Database,
+    settings: Settings,
+    stop: int,
+    begun: Callable[[Bundle, Found], None] = lambda *_: None,
+) -> tuple[Bundle, Found]:
     """Load the DAGs of `bundle.dags` and make them those that run now.
 
-    A file that cannot be loaded is logged and listed; the last good versions of its DAGs stay. `stop` is a
-    descriptor: Interrupted is raised when it becomes readable. Raises UsageError where there is no such
+    A file that cannot be loaded is logged and listed; the last good versions of its DAGs stay. Files that
+    take long are set aside: `begun` is told when all others are loaded, and they are read after that. `stop`
+    is a descriptor: Interrupted is raised when it becomes readable. Raises UsageError where there is no such
     folder, StoreError where something cannot be written.
     """
     folder = settings.bundle.path / settings.bundle.dags
     bundle = freeze(folder, settings.artifacts.path, settings.bundle.include)
-    found = _parse(bundle.tree, settings.bundle.project, stop, PATIENCE)
-    found.errors = {
-        file: text.replace(f"{bundle.tree}/", f"{folder}/") for file, text in found.errors.items()
-    }
-    for text in found.errors.values():
-        _log.error("%s", text)
-    project = str(settings.bundle.project)
-    loading.store_errors(database, found.errors, bundle_version=bundle.version)
-    changed = loading.store_loaded(database, found.dags, bundle_version=bundle.version, project=project)
-    if changed:
-        _log.info("loaded %s", ", ".join(changed))
+    found = Found(bundle.tree, folder)
+    paths = (path.relative_to(bundle.tree) for path in bundle.tree.rglob("*") if path.suffix in DAG_FILES)
+    _parse(found, sorted(path.as_posix() for path in paths), settings.bundle.project, stop, QUICK)
+    _store(database, settings, bundle, found)
+    begun(bundle, found)
+    if found.slow:
+        slow, found.slow = found.slow, []
+        said = {file: text for file, text in found.errors.items() if file not in slow}
+        found.errors = dict(said)
+        _parse(found, slow, settings.bundle.project, stop, PATIENCE)
+        _store(database, settings, bundle, found, said)
     return bundle, found
 
 
-def _parse(tree: Path, project: Path, stop: int, patience: float) -> Found:
-    """Read all DAG files of a tree. A file that ends or hangs its process costs that file only."""
-    found = Found()
-    paths = (path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.suffix in DAG_FILES)
-    remaining = sorted(paths)
+def _store(
+    database: Database, settings: Settings, bundle: Bundle, found: Found, said: Collection[str] = ()
+) -> None:
+    """Make what was found that which runs now, and log what is wrong, but for the files of `said`."""
+    for file, text in found.errors.items():
+        if file not in said:
+            _log.error("%s", text)
+    loading.store_errors(database, found.errors, bundle_version=bundle.version)
+    project = str(settings.bundle.project)
+    changed = loading.store_loaded(database, found.dags, bundle_version=bundle.version, project=project)
+    if changed:
+        _log.info("loaded %s", ", ".join(changed))
+
+
+def _parse(found: Found, files: Sequence[str], project: Path, stop: int, patience: float) -> None:
+    """Read these files of the tree. One that ends or hangs its process costs that file only."""
+    remaining = list(files)
     while remaining:
         try:
-            for answer in _answers(tree, project, remaining, stop, patience):
+            for answer in _answers(found.tree, project, remaining, stop, patience):
                 file = remaining.pop(0)
                 found.add(file, answer.get("dags", ()))
                 if "error" in answer:
-                    found.errors[file] = answer["error"]
+                    found.fail(file, answer["error"])
         except _ReaderDied as died:
             file = remaining.pop(0)
-            found.errors[file] = f"{tree / file}: {died}"
-    return found
+            found.fail(file, f"{found.tree / file}: {died}")
+            if isinstance(died, _TookTooLong):
+                found.slow.append(file)
 
 
 class _ReaderDied(Exception):
     """The process that reads files has ended, or had to be ended, before the next file was read."""
+
+
+class _TookTooLong(_ReaderDied):
+    """It had to be ended."""
 
 
 def _answers(
@@ -110,7 +144,7 @@ def _answers(
             if stop in ready:
                 raise Interrupted
             if not ready:
-                raise _ReaderDied(f"reading it has not ended after {patience:g} s")
+                raise _TookTooLong(f"reading it has not ended after {patience:g} s")
             data = os.read(channel, 1 << 16)
             if not data:
                 raise _ReaderDied(f"it ended the process that read it ({_how(process.wait())})")

@@ -1,6 +1,7 @@
-"""The scheduler: loads the DAGs once, then looks after what nobody else does: the dead, the late, the queued.
+"""The scheduler: loads the DAGs once, and looks after what nobody else does: the dead, the late, the queued.
 
-Any number of schedulers may serve one store; none is the leader, and each duty may be done by two at once.
+The duties begin at once: they wait for no DAG file. Any number of schedulers may serve one store; none is the
+leader, and each duty may be done by two at once.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ import logging
 import os
 import select
 import signal
+import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from orchestrator.errors import StoreError
+from orchestrator.errors import FustgoError, StoreError
 from orchestrator.scheduler import loader
+from orchestrator.scheduler.bundle import Bundle
 from orchestrator.scheduler.rescuer import Rescuer
 from orchestrator.settings import Settings
 from orchestrator.store import hints, processes, promotion, timeouts, workers
@@ -48,16 +51,61 @@ def serve(database: Database, settings: Settings, ready: Callable[[str], None]) 
     with _signals() as stop:
         scheduler = Scheduler(database, settings, stop)
         try:
-            bundle, found = loader.load(database, settings, stop)
-            folder = settings.bundle.path / settings.bundle.dags
-            broken = f", {len(found.errors)} files with errors" if found.errors else ""
-            ready(f"{len(found.dags)} DAGs of {folder}{broken}, as version {bundle.version}")
-            scheduler.run()
-        except loader.Interrupted:
-            pass
+            with Loading(database, settings, ready) as loading:
+                scheduler.run(loading)
         finally:
             scheduler.close()
     return 0
+
+
+class Loading:
+    """The loading of the DAGs, in a thread beside the duties; as a context, given up when that is left."""
+
+    def __init__(self, database: Database, settings: Settings, ready: Callable[[str], None]) -> None:
+        """`ready` is told in that thread when all is loaded but the files that take long."""
+        self._database, self._settings, self._ready = database, settings, ready
+        self._given_up, self._give_up = os.pipe2(os.O_CLOEXEC)
+        self._over, self._end = os.pipe2(os.O_CLOEXEC)
+        self._error: FustgoError | None = None
+        self._thread = threading.Thread(target=self._load, name="loading")
+
+    def fileno(self) -> int:
+        """What becomes readable when it is over."""
+        return self._over
+
+    def must_have_loaded(self) -> None:
+        """It is over; raises what has ended it."""
+        if self._error is not None:
+            raise self._error
+
+    def _load(self) -> None:
+        try:
+            loader.load(self._database, self._settings, self._given_up, self._begun)
+        except loader.Interrupted:
+            pass
+        except FustgoError as error:
+            self._error = error
+        finally:
+            os.write(self._end, b"e")
+
+    def _begun(self, bundle: Bundle, found: loader.Found) -> None:
+        broken = f", {_files(found.errors)} with errors" if found.errors else ""
+        slow = f", {_files(found.slow)} set aside" if found.slow else ""
+        self._ready(f"{len(found.dags)} DAGs of {found.folder}{broken}{slow}, as version {bundle.version}")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.write(self._give_up, b"s")
+        self._thread.join()
+        for descriptor in (self._given_up, self._give_up, self._over, self._end):
+            os.close(descriptor)
+
+
+def _files(names: Sized) -> str:
+    return f"{len(names)} file{'s' * (len(names) != 1)}"
 
 
 class Scheduler:
@@ -75,17 +123,24 @@ class Scheduler:
         self._worker = self._register()
         self._draining = False
 
-    def run(self) -> None:
-        """Do what is due, and wait for what comes, until it has to end."""
+    def run(self, loading: Loading) -> None:
+        """Do what is due, and wait for what comes, until it has to end.
+
+        Raises what has ended the loading.
+        """
+        open_ends = [self._stop, loading.fileno()]
         while not self._draining:
             for duty in self._duties:
                 if duty.due <= self._now():
                     self._do(duty)
             wait = min(duty.due for duty in self._duties) - self._now()
             heard = self._listener.fileno()
-            ready, _, _ = select.select([self._stop, heard], [], [], max(0.0, wait))
+            ready, _, _ = select.select([*open_ends, heard], [], [], max(0.0, wait))
             if self._stop in ready:
                 return
+            if loading.fileno() in ready:
+                loading.must_have_loaded()
+                open_ends.remove(loading.fileno())
             if heard in ready and "run" in self._listener.take():
                 self._timeouts.due = 0.0  # a run that began may be the next to end
 

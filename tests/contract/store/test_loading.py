@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestrator.scheduler import loader
+from orchestrator.scheduler.bundle import Bundle
 from orchestrator.scheduler.loader import Found, Interrupted, load
 from orchestrator.settings import Settings
 from orchestrator.settings import load as load_settings
@@ -29,6 +30,13 @@ with DAG("numbers", max_active_runs=3) as dag:
     Generate("n", rows=ROWS) >> Discard("d")
 """
 YAML = "id: short\ninput: {type: generate, config: {rows: 5}}\noutput: {type: discard}\n"
+SLOW = """
+from orchestrator import DAG
+from operators import Discard, Generate
+
+with DAG("slow"):
+    Generate("n", rows=1) >> Discard("d")
+"""
 both_databases = pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
 
 
@@ -149,11 +157,33 @@ def test_a_file_that_ends_its_process_costs_no_other_file(
 def test_a_file_that_hangs_is_given_up(
     database: Database, settings: Settings, project: Path, quiet: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loader, "PATIENCE", 3.0)
+    monkeypatch.setattr(loader, "QUICK", 3.0)
+    monkeypatch.setattr(loader, "PATIENCE", 4.0)
     write(project, {"dags/hangs.py": "import signal  # DAG\nsignal.pause()\n"})
     _, found = load(database, settings, quiet)
     assert ids(found) == ["numbers", "short"]
-    assert "has not ended after 3 s" in found.errors["hangs.py"]
+    assert "has not ended after 4 s" in found.errors["hangs.py"]
+
+
+def test_others_are_loaded_before_a_file_that_takes_long(
+    database: Database, settings: Settings, project: Path, quiet: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "QUICK", 3.0)
+    slow = "from pathlib import Path\nwhile not Path('go').exists():\n    pass\n" + SLOW
+    write(project, {"dags/aa.py": slow})
+    seen: list[tuple[set[str], dict[str, str]]] = []
+
+    def begun(_: Bundle, found: Found) -> None:
+        assert found.slow == ["aa.py"]
+        seen.append(({*stored(database)}, errors(database)))
+        (project / "go").touch()
+
+    _, found = load(database, settings, quiet, begun)
+    ((first, broken),) = seen
+    assert first == {"numbers", "short"}
+    assert broken == {"aa.py": f"{project}/dags/aa.py: reading it has not ended after 3 s"}
+    assert ({*stored(database)}, errors(database)) == ({"numbers", "short", "slow"}, {})
+    assert found.slow == []
 
 
 def test_who_is_told_to_stop_does_not_wait_for_a_file_that_hangs(
@@ -175,7 +205,10 @@ def test_a_second_dag_of_an_id_is_an_error_that_names_both_files(
     _, found = load(database, settings, quiet)
     assert ids(found) == ["numbers", "short"]
     said = found.errors["team/again.yaml"]
-    assert said.startswith("team/again.yaml: a second DAG 'short', the first is in short.yaml")
+    folder = project / "dags"
+    assert said.startswith(
+        f"{folder}/team/again.yaml: a second DAG 'short', the first is in {folder}/short.yaml"
+    )
 
 
 def test_files_that_hold_no_dag_are_no_error(
