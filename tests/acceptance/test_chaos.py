@@ -18,11 +18,12 @@ def test_whoever_is_killed_every_run_ends_right_and_each_effect_is_there_once(
     """On PostgreSQL a worker that is taken for one of another host dies too: only its silence tells."""
     name = postgres.create() if store == "postgresql" else ""
     environ = {"FUSTGO_DATABASE__URL": postgres.url(name)} if name else {}
-    plan = Plan(runs=24, blows=10, between=(0.3, 1.0), seed=3, elsewhere=bool(name), patience=120)
+    plan = Plan(runs=24, blows=10, between=(0.3, 1.0), seed=3, elsewhere=bool(name), patience=240)
     with services_site(tmp_path, {}, environ) as place:
         told = Chaos(place, plan).run()
         assert told.wrong == [], told
-        assert (told.blows.total(), bool(told.gaps)) == (plan.blows, True), told
-        assert told.longest_served < 40, told
+        assert told.blows.total() >= plan.blows - 2, told  # who is weak is spared for a while
+        assert told.gaps, told
+        assert told.longest < 40, told
     if name:
         postgres.drop(name)

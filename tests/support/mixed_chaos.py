@@ -50,8 +50,8 @@ class Plan:
 class Gap:
     """What a death cost a stage: when its attempt died, was found lost, and another was claimed.
 
-    `served` is the longest that any one scheduler was up meanwhile: one that is new begins anew with watching
-    who is silent.
+    `served` is the longest that any one scheduler was up until it was found: one that is new begins anew with
+    watching who is silent. Then a worker has to be up, with a slot that is free.
     """
 
     elsewhere: bool
@@ -60,11 +60,10 @@ class Gap:
     again: float
     served: float
 
-    def __str__(self) -> str:
-        return (
-            f"{self.again - self.died:.1f} s ({self.found - self.died:.1f} until it was seen, "
-            f"with a scheduler up for {self.served:.1f} s of them)"
-        )
+    @property
+    def claimed(self) -> float:
+        """Seconds from when it was found lost to the next claim."""
+        return self.again - self.found
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,9 @@ class Told:
     wrong: list[str]
 
     @property
-    def longest_served(self) -> float:
-        """The longest that a scheduler was up while a stage waited to run again."""
-        return max((gap.served for gap in self.gaps), default=0.0)
+    def longest(self) -> float:
+        """The most seconds that a stage did not run again though a scheduler was up, or it was found lost."""
+        return max((gap.served + gap.claimed for gap in self.gaps), default=0.0)
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {kind}s" for kind, count in sorted(self.blows.items()))
@@ -90,17 +89,14 @@ class Told:
             f"{made} in {self.seconds:.0f} s; killed: {kinds}",
             f"  {len(self.gaps)} attempts lost; {len(self.wrong)} wrong",
             f"  after a kill anything was claimed within {self.longest_still:.1f} s",
-            f"  lost stages ran again within {self.longest_served:.1f} s of a scheduler being up",
         ]
         for where, elsewhere in (("here", False), ("on another host", True)):
-            gaps = sorted(
-                (gap for gap in self.gaps if gap.elsewhere == elsewhere), key=lambda g: g.died - g.again
-            )
-            lines += (
-                [f"  killed {where}: {len(gaps)}, the longest waits {'; '.join(map(str, gaps[:3]))}"]
-                if gaps
-                else []
-            )
+            if gaps := [gap for gap in self.gaps if gap.elsewhere == elsewhere]:
+                lines.append(
+                    f"  {len(gaps)} killed {where}: found within {max(gap.served for gap in gaps):.1f} s of "
+                    f"a scheduler being up, claimed within {max(gap.claimed for gap in gaps):.1f} s more "
+                    f"(both of one: {max(gap.served + gap.claimed for gap in gaps):.1f} s)"
+                )
         return "\n".join(lines)
 
 
@@ -256,7 +252,7 @@ class Chaos:
             if lost.error["cause"] == "worker lost":
                 died = self._deaths.get(worker.pid, died)  # or it lives, and was silent for too long
             again = following[0].timestamp() if following and following[0] else time()
-            yield Gap(worker.pid in self._away, died, found, again, self._served(died, again))
+            yield Gap(worker.pid in self._away, died, found, again, self._served(died, found))
 
     def _served(self, begin: float, end: float) -> float:
         """The longest that one scheduler was up in this time."""
