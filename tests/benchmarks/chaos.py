@@ -1,4 +1,4 @@
-"""200 mixed runs while workers, schedulers and runners are killed with -9, on SQLite and on PostgreSQL.
+"""200 mixed runs while workers, schedulers and runners are killed with -9 or stopped, on both databases.
 
 On PostgreSQL one of the two workers is taken for one of another host, so that its death shows by its silence
 alone: lease and beats are those of the settings' defaults. Run as `python -m tests.benchmarks.chaos`.
@@ -37,7 +37,9 @@ def main() -> None:
     parser.add_argument("--store", choices=[*STORES], help="only this one")
     args = parser.parse_args()
     for name in [args.store] if args.store else STORES:
-        plan = Plan(args.runs, args.blows, (0.5, 2.5), seed=args.seed, elsewhere=name != "SQLite")
+        plan = Plan(
+            args.runs, args.blows, (0.5, 2.5), (5.0, 45.0), seed=args.seed, elsewhere=name != "SQLite"
+        )
         with tempfile.TemporaryDirectory(prefix="fustgo-chaos-") as folder:
             print(f"{name}: {in_turmoil(name, Path(folder), plan)}", flush=True)
         with tempfile.TemporaryDirectory(prefix="fustgo-chaos-") as folder:

@@ -1,6 +1,7 @@
 """Mixed runs while their schedulers, workers and runners are killed with -9 and started again.
 
-What is killed, when, and how long it stays away is drawn from a seed. Where the store is a server, one worker
+Workers are stopped too and go on later, some when they have been taken for dead. Who, when, and how long it
+stays away is drawn from a seed. Where the store is a server, one worker
 takes itself for one of another host: that it died is seen by its silence alone.
 """
 
@@ -9,12 +10,14 @@ from __future__ import annotations
 import math
 import random
 import shutil
+import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from time import monotonic, time
+from typing import TypeAlias
 
 from sqlalchemy import func, select
 
@@ -32,13 +35,23 @@ DAGS_FILE = Path(__file__).parent / "mixed_dags.py"
 _stages, _attempts, _workers = table_of(StageRun), table_of(Attempt), table_of(Worker)
 
 
+Span: TypeAlias = tuple[float, float]
+
+
+def longest_up(spans: Iterable[Span], begin: float, end: float) -> float:
+    """The longest that any one of these was up between two times."""
+    return max(0.0, *(min(end, last) - max(begin, first) for first, last in spans), 0.0)
+
+
 @dataclass(frozen=True)
 class Plan:
-    """How many runs, which processes, and the shortest and longest time between two blows (seconds)."""
+    """How many runs, which processes, and the shortest and longest times between two blows and of a stop (in
+    seconds; one of more than a lease is found out)."""
 
     runs: int
     blows: int
     between: tuple[float, float]
+    stops: tuple[float, float]
     seed: int = 1
     schedulers: int = 2
     workers: int = 2
@@ -51,7 +64,7 @@ class Gap:
     """What a death cost a stage: when its attempt died, was found lost, and another was claimed.
 
     `served` is the longest that any one scheduler was up until it was found: one that is new begins anew with
-    watching who is silent. Then a worker has to be up, with a slot that is free.
+    watching who is silent. `worked` is the longest that any one worker was up from then until it was claimed.
     """
 
     elsewhere: bool
@@ -59,11 +72,7 @@ class Gap:
     found: float
     again: float
     served: float
-
-    @property
-    def claimed(self) -> float:
-        """Seconds from when it was found lost to the next claim."""
-        return self.again - self.found
+    worked: float
 
 
 @dataclass(frozen=True)
@@ -79,8 +88,8 @@ class Told:
 
     @property
     def longest(self) -> float:
-        """The most seconds that a stage did not run again though a scheduler was up, or it was found lost."""
-        return max((gap.served + gap.claimed for gap in self.gaps), default=0.0)
+        """The most seconds that a stage did not run again though a scheduler, then a worker, was up."""
+        return max((gap.served + gap.worked for gap in self.gaps), default=0.0)
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {kind}s" for kind, count in sorted(self.blows.items()))
@@ -93,9 +102,9 @@ class Told:
         for where, elsewhere in (("here", False), ("on another host", True)):
             if gaps := [gap for gap in self.gaps if gap.elsewhere == elsewhere]:
                 lines.append(
-                    f"  {len(gaps)} killed {where}: found within {max(gap.served for gap in gaps):.1f} s of "
-                    f"a scheduler being up, claimed within {max(gap.claimed for gap in gaps):.1f} s more "
-                    f"(both of one: {max(gap.served + gap.claimed for gap in gaps):.1f} s)"
+                    f"  {len(gaps)} died {where}: found within {max(gap.served for gap in gaps):.1f} s of a "
+                    f"scheduler being up, claimed within {max(gap.worked for gap in gaps):.1f} s of a worker "
+                    f"being up, both within {max(gap.served + gap.worked for gap in gaps):.1f} s"
                 )
         return "\n".join(lines)
 
@@ -113,6 +122,8 @@ class Chaos:
         self._alive: dict[str, list[WorkerProcess]] = {"scheduler": [], "worker": []}
         self._ready: dict[int, float] = {}  # when schedulers said that they serve, by pid
         self._deaths: dict[int, float] = {}
+        self._stopped: list[tuple[float, WorkerProcess]] = []  # with when they go on
+        self._silent: list[tuple[float, int]] = []  # since when which pid
         self._away: set[int] = set()  # pids of those that are elsewhere
         self._pause = Event()
 
@@ -121,7 +132,9 @@ class Chaos:
         began = monotonic()
         self._prepare()
         while monotonic() - began < self.plan.patience:
+            self._bury()
             self._start_due()
+            self._go_on(monotonic())
             self._note_ready()
             self._trigger_some()
             if len(self.given) == self.plan.runs and not self._unended():
@@ -131,9 +144,15 @@ class Chaos:
                 self._strike()
             self._pause.wait(self.chance.uniform(*self.plan.between))
         seconds = monotonic() - began
-        for _, kind, away in self._again:
-            self._start(kind, away=away)
+        self._end()
         return self._judged(seconds)
+
+    def _end(self) -> None:
+        """Let all say their last words, and drain the workers."""
+        self._go_on(math.inf)
+        self._bury()
+        for served in self._alive["worker"]:
+            served.end()
 
     def _prepare(self) -> None:
         folder = self.place.project
@@ -158,6 +177,20 @@ class Chaos:
         self._again = [entry for entry in self._again if entry not in due]
         for _, kind, away in due:
             self._start(kind, away=away)
+
+    def _go_on(self, until: float) -> None:
+        """Let those go on whose time has come; a signal to who was killed meanwhile is none."""
+        due = [entry for entry in self._stopped if entry[0] <= until]
+        self._stopped = [entry for entry in self._stopped if entry not in due]
+        for _, served in due:
+            served.signal(signal.SIGCONT)
+
+    def _bury(self) -> None:
+        """Workers that others have killed: they were stopped inside a transaction."""
+        for served in [one for one in self._alive["worker"] if one.process.poll() is not None]:
+            assert served.process.returncode == -signal.SIGKILL, served.said.read_text()
+            self._forget("worker", served)
+            self.blows["worker stopped in a transaction"] += 1
 
     def _trigger_some(self) -> None:
         """As many runs as blows have fallen in proportion; some are asked for twice, with one key."""
@@ -187,23 +220,41 @@ class Chaos:
             return set(connection.execute(query.where(_attempts.c.state == "running")).scalars())
 
     def _strike(self) -> None:
-        kind = self.chance.choice(("worker", "worker", "runner", "runner", "scheduler"))
-        if self._is_weak() or not (kind == "runner" or self._alive[kind]):
+        blows = {"worker": 2, "runner": 2, "scheduler": 1, "stop": 1}
+        (kind,) = self.chance.choices([*blows], [*blows.values()])
+        who = "worker" if kind == "stop" else kind
+        if self._is_weak() or not (who == "runner" or self._alive[who]):
             return
         if kind == "runner" and not self._kill_a_runner():
             return
-        if kind != "runner":
+        if kind == "stop":
+            self._stop_a_worker()
+        elif kind != "runner":
             self._kill_a_service(kind)
         self.times.append(time())
         self.blows[kind] += 1
 
     def _kill_a_service(self, kind: str) -> None:
-        """One that works, rather."""
-        living, busy = self._alive[kind], self._busy()
-        served = self.chance.choice([one for one in living if one.process.pid in busy] or living)
-        living.remove(served)
+        served = self._victim(kind)
         self._deaths[served.process.pid] = time()
         self.place.kill(served)
+        self._forget(kind, served)
+
+    def _stop_a_worker(self) -> None:
+        served = self._victim("worker")
+        self._silent.append((time(), served.process.pid))
+        served.signal(signal.SIGSTOP)
+        self._stopped.append((monotonic() + self.chance.uniform(*self.plan.stops), served))
+
+    def _victim(self, kind: str) -> WorkerProcess:
+        """One that works, rather."""
+        living, busy = self._alive[kind], self._busy()
+        return self.chance.choice([one for one in living if one.process.pid in busy] or living)
+
+    def _forget(self, kind: str, served: WorkerProcess) -> None:
+        """It is dead: another takes its place a little later."""
+        self._alive[kind].remove(served)
+        self._silent.append((self._deaths.setdefault(served.process.pid, time()), served.process.pid))
         away = served.process.pid in self._away
         self._again.append((monotonic() + self.chance.uniform(0.0, 2.0), kind, away))
 
@@ -250,14 +301,22 @@ class Chaos:
             following = [a.claimed_at for a in attempts if a.stage_run == lost.stage_run and a.id > lost.id]
             found = died = lost.ended_at.timestamp()
             if lost.error["cause"] == "worker lost":
-                died = self._deaths.get(worker.pid, died)  # or it lives, and was silent for too long
+                since = [at for at, pid in self._silent if pid == worker.pid and at < found]
+                died = max(since, default=found)  # without a blow: it was starved for a lease
             again = following[0].timestamp() if following and following[0] else time()
-            yield Gap(worker.pid in self._away, died, found, again, self._served(died, found))
+            served = longest_up(self._schedulers(), died, found)
+            worked = longest_up(self._workers(workers.values()), found, again)
+            yield Gap(worker.pid in self._away, died, found, again, served, worked)
 
-    def _served(self, begin: float, end: float) -> float:
-        """The longest that one scheduler was up in this time."""
-        spans = [(ready, self._deaths.get(pid, end)) for pid, ready in self._ready.items()]
-        return max(0.0, *(min(end, died) - max(begin, ready) for ready, died in spans))
+    def _schedulers(self) -> Iterator[Span]:
+        return ((ready, self._deaths.get(pid, math.inf)) for pid, ready in self._ready.items())
+
+    def _workers(self, rows: Iterable[Worker]) -> Iterator[Span]:
+        for row in rows:
+            if row.kind == "worker":
+                began = row.started_at.timestamp()
+                ends = [at for at, pid in self._silent if pid == row.pid and at > began]
+                yield began, min(ends, default=math.inf)
 
     def _note_ready(self) -> None:
         """Schedulers that serve by now: since they said so, or a little later."""
