@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from orchestrator.dag.stages import StageGraph
-from orchestrator.runs.states import RunState, StageState
+from orchestrator.runs.states import AttemptState, Outcome, RunState, StageState
 from orchestrator.runs.trigger_rules import Counts, Verdict, judge
 from orchestrator.store import dags
 from orchestrator.store.tables import Attempt, Dag, Run, StageRun, table_of
@@ -86,6 +86,12 @@ def wrong(place: ServicesSite, given: dict[int, str]) -> Iterator[str]:
         right_keys.update(f"{stage}_{number}" for stage in done & (KEEPERS | TELLERS))
         children.update((stage, number) for stage in done & TELLERS)
     yield from (f"{dag} {number} was run twice" for dag, number in runs)
+    attempts = place.table(Attempt)
+    yield from (f"attempt {one.id} is {one.state}" for one in attempts if one.state != AttemptState.DONE)
+    ended = Counter(one.stage_run for one in attempts if one.outcome == Outcome.SUCCESS)
+    yield from (
+        f"stage run {stage} has succeeded {times} times" for stage, times in ended.items() if times > 1
+    )
     yield from _wrong_effects(place, right_keys, children, names)
     yield from _wrong_targets(place, given)
 
