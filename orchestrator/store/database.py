@@ -79,6 +79,10 @@ class Database(ABC):
     def read(self) -> AbstractContextManager[Connection]:
         """A consistent view of one moment; waits for nobody."""
 
+    def glance(self) -> AbstractContextManager[Connection]:
+        """For one statement that reads, which is a view of one moment in itself: cheaper than `read`."""
+        return self.read()
+
     @abstractmethod
     def health(self) -> Health:
         """Look at the database and measure how long it takes to make a write durable; changes nothing."""

@@ -8,6 +8,7 @@ server after five seconds, so that nobody waits for a process that was stopped.
 from __future__ import annotations
 
 import contextlib
+import select
 import statistics
 import threading
 import time
@@ -15,7 +16,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, StatementError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InvalidatePoolError,
+    StatementError,
+)
 from sqlalchemy.pool import QueuePool
 
 from orchestrator.clock import Clock
@@ -32,6 +40,7 @@ _IDLE = 5_000  # milliseconds that a session may stand still inside a transactio
 _COLLIDED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 _DATA = "22"  # the class of values that cannot be kept; the driver refuses some by itself, without a state
 _PROBES = 20
+_LONG = 5.0  # seconds after which a session is asked whether it is there
 # After a pipeline (`executemany`) the server's own timer is not running: the driver's last message, a flush,
 # stops it and starts none. So the sessions of this user and program are looked at from outside too.
 _END_STALLED = """
@@ -78,9 +87,9 @@ class PostgresqlDatabase(Database):
             module=postgresql_library(),
             isolation_level="AUTOCOMMIT",
             poolclass=QueuePool,
-            pool_pre_ping=True,  # a server that was restarted costs a reconnection, not a run
         )
         event.listen(self._engine, "connect", self._configure)
+        event.listen(self._engine, "checkout", _refuse_ended)
         self.hints = Notifications(self._connect)
 
     @contextlib.contextmanager
@@ -104,6 +113,11 @@ class PostgresqlDatabase(Database):
     def read(self) -> Iterator[Connection]:
         begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         with self._explained(), self._engine.connect() as connection, between(connection, begin):
+            yield connection
+
+    @contextlib.contextmanager
+    def glance(self) -> Iterator[Connection]:
+        with self._explained(), self._engine.connect() as connection:
             yield connection
 
     @property
@@ -196,6 +210,25 @@ def open_postgresql(url: str, *, clock: Clock, create: bool, lease: float) -> Po
         database.close()
         raise
     return database
+
+
+def _refuse_ended(connection: Any, record: Any, _proxy: object) -> None:
+    """Have the pool connect anew where the server has ended a session: a restart costs no run.
+
+    It says so on the socket, where nothing is to be read otherwise; a question would cost each transaction a
+    round trip. Only one that was not used for a while is asked: a network may have dropped it in silence.
+    """
+    before, record.info["used"] = record.info.get("used"), time.monotonic()
+    try:
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+        said = bool(poll.poll(0))
+        if not said and before is not None and record.info["used"] - before > _LONG:
+            connection.execute("SELECT 1")
+    except (postgresql_library().Error, OSError):
+        said = True
+    if said:
+        raise InvalidatePoolError
 
 
 def _one_commit(connection: Connection) -> float:

@@ -74,6 +74,11 @@ class SqliteDatabase(Database):
         with self._explained(), self._engine.connect() as connection, between(connection, "BEGIN"):
             yield connection
 
+    @contextlib.contextmanager
+    def glance(self) -> Iterator[Connection]:
+        with self._explained(), self._engine.connect() as connection:
+            yield connection
+
     @property
     def is_writing(self) -> bool:
         return self._writers.held

@@ -23,7 +23,7 @@ def claim(database: Database, *, worker: int, limit: int = 1, held: bool = False
     Looks first whether anything is there to claim, so that who finds nothing holds up nobody.
     """
     if not held:
-        with database.read() as connection:
+        with database.glance() as connection:
             if not any_waits(connection, database.clock.now()):
                 return []
     return database.run_transaction(

@@ -10,7 +10,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, text
 
 from orchestrator.runs.states import Outcome, RunState
-from orchestrator.store import attempts, pools, queue, runs, stage_runs
+from orchestrator.store import attempts, dags, pools, queue, runs, stage_runs
 from orchestrator.store.database import Database
 from orchestrator.store.definitions import Definitions
 from orchestrator.store.verbs import pausing
@@ -171,6 +171,20 @@ def test_a_dag_at_its_cap_of_running_attempts_is_left_out(command: Command, data
         connection.execute(text("UPDATE dags SET max_active_tasks = 2"))
         found = [one(connection, command) for _ in range(3)]
     assert [claimed is not None for claimed in found] == [True, True, False]
+
+
+def test_what_a_dag_at_its_cap_leaves_is_filled_by_others_in_the_same_claim(
+    command: Command, database: Database
+) -> None:
+    capped = command.start(FREE, held_by=None)
+    other = command.start(FREE, held_by=None)
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE dags SET max_active_tasks = 1"))
+        dag = dags.ensure_dag(connection, space="/elsewhere", dag_id="others", now=START)
+        runs.change(connection, other.number, dag=dag.id)
+    with database.transaction() as connection:
+        found = queue.claim(connection, worker=command.worker, limit=2, now=START)
+    assert [claimed.run.number for claimed in found] == [capped.number, other.number]
 
 
 def test_a_stage_that_asks_for_a_label_waits_for_a_worker_that_has_it(

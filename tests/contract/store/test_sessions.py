@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -102,6 +104,19 @@ def test_a_session_that_was_cut_between_transactions_is_not_missed(
     with other.transaction() as connection:
         assert connection.execute(CUT).scalars().all() == [True]
     assert slots(database) == 128
+
+
+def test_a_session_that_a_network_dropped_is_not_missed(
+    database: Database, other: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing on the socket tells of it: a session that was not used for a while is asked."""
+    monkeypatch.setattr(postgresql, "_LONG", 0.0)
+    assert slots(other) == 128
+    with other.glance() as connection:
+        session = connection.connection.driver_connection
+    with socket.socket(fileno=os.dup(session.fileno())) as line:
+        line.shutdown(socket.SHUT_WR)
+    assert slots(other) == 128
 
 
 def test_a_session_that_is_cut_inside_a_transaction_keeps_nothing_of_it(
