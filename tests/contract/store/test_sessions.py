@@ -114,6 +114,7 @@ def test_a_session_that_a_network_dropped_is_not_missed(
     assert slots(other) == 128
     with other.glance() as connection:
         session = connection.connection.driver_connection
+        assert session is not None
     with socket.socket(fileno=os.dup(session.fileno())) as line:
         line.shutdown(socket.SHUT_WR)
     assert slots(other) == 128
