@@ -25,7 +25,9 @@ from orchestrator.errors import OperatorError
 from orchestrator.sdk.action import Action
 from orchestrator.sdk.context import Context
 from orchestrator.sdk.fields import Templated, TemplatedDict, is_template
+from orchestrator.sdk.lines import Lines
 from orchestrator.sdk.operator import operator
+from orchestrator.sdk.secrets import Secrets, secrets_in
 
 LOOK_SECONDS = 0.1
 GRACE_SECONDS = 5.0
@@ -143,7 +145,8 @@ def _follow(process: subprocess.Popen[bytes], context: Context) -> tuple[str | N
     tail: deque[str] = deque(maxlen=LAST_LINES)
     assert process.stdout is not None
     assert process.stderr is not None
-    lines = {process.stdout: _Lines(process.stdout), process.stderr: _Lines(process.stderr)}
+    secrets = secrets_in(context.names, *context.connections.values())
+    lines = {pipe: _Lines(pipe, secrets) for pipe in (process.stdout, process.stderr)}
     with selectors.DefaultSelector() as selector:
         for pipe in lines:
             selector.register(pipe, selectors.EVENT_READ)
@@ -167,19 +170,15 @@ def _follow(process: subprocess.Popen[bytes], context: Context) -> tuple[str | N
 class _Lines:
     """The lines of a pipe; one that is too long comes in pieces."""
 
-    def __init__(self, pipe: IO[bytes]) -> None:
-        self._pipe, self._rest = pipe, b""
+    def __init__(self, pipe: IO[bytes], secrets: Secrets) -> None:
+        self._pipe, self._lines = pipe, Lines(LONGEST_LINE, secrets)
         self.ended = False
 
-    def read(self) -> Iterator[str]:
+    def read(self) -> list[str]:
         """The lines that are complete by now."""
         found = os.read(self._pipe.fileno(), LONGEST_LINE)
         self.ended = not found
-        *complete, self._rest = (self._rest + found).split(b"\n")
-        if self._rest and (self.ended or len(self._rest) >= LONGEST_LINE):
-            complete, self._rest = [*complete, self._rest], b""
-        for line in complete:
-            yield line.decode(errors="replace").rstrip("\r")
+        return self._lines.rest() if self.ended else self._lines.cut(found)
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:

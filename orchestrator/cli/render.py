@@ -42,6 +42,12 @@ def moment(value: datetime | None) -> str:
     return value.strftime("%Y-%m-%d %H:%M:%S") if value is not None else "-"
 
 
+def shortened(text: str, longest: int = 100) -> str:
+    """The first line of a text, for a cell of a table; dots where there is more."""
+    line = text.partition("\n")[0]
+    return text if line == text and len(text) <= longest else f"{line[: longest - 3]}..."
+
+
 def print_json(value: Any) -> None:
     """A value for programs. Times stand in it as everywhere: ISO 8601, `Z` for UTC."""
     print(json.dumps(value, indent=2, default=_as_json, ensure_ascii=False))

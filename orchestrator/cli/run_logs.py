@@ -42,7 +42,7 @@ def _logs(args: argparse.Namespace) -> int:
         if args.follow:
             _follow(app, args, reader, printer)
         elif not _print_new(view, chosen, reader, printer) and not args.json:
-            print(_nothing(view), file=sys.stderr)
+            print(_nothing(view, chosen), file=sys.stderr)
         return 0
     finally:
         app.close()
@@ -69,10 +69,18 @@ def _print_new(view: RunView, chosen: list[StageView], reader: LogReader, printe
     return count
 
 
-def _nothing(view: RunView) -> str:
+def _nothing(view: RunView, chosen: list[StageView]) -> str:
+    """Why no line is there: how an attempt ended that died with its worker, the store alone tells."""
     if view.run.held_by is not None:
         return f"run {view.run.number} is one of a command, which logs to its own terminal and keeps nothing"
-    return f"run {view.run.number} has logged nothing here yet"
+    ended = [
+        f"attempt {attempt.id} of {stage.stage_run.stage} has logged nothing; its end was: {attempt.outcome}"
+        + (f", {attempt.error['message']}" if attempt.error else "")
+        for stage in chosen
+        for attempt in stage.attempts
+        if attempt.outcome is not None
+    ]
+    return "\n".join(ended) or f"run {view.run.number} has logged nothing here yet"
 
 
 def _newest(stage: StageView) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli import run_logs, run_verbs
@@ -108,21 +109,21 @@ def _why(args: argparse.Namespace) -> int:
 
 
 def _print_stage(view: RunView, stage: StageView, now: datetime) -> None:
-    from orchestrator.cli.render import moment, table
+    from orchestrator.cli.render import moment, shortened, table
 
     row, later = stage.stage_run, stage.due is not None and stage.due > now
     words = [view.shown(stage, now), f"until {moment(stage.due)}" if later else ""]
     owed = ", a decided epoch is not applied" if row.unresolved else ""
     print(f"\nstage {row.stage}: {' '.join(filter(None, words))}{owed}")
     if row.error:
-        print(f"  {row.error.get('message', '')}")
+        print(indent(row.error.get("message", ""), "  "))
     tries = [
         [
             attempt.id,
             attempt.outcome or attempt.state,
             moment(attempt.claimed_at),
             moment(attempt.ended_at),
-            (attempt.error or {}).get("message", "")[:100],
+            shortened((attempt.error or {}).get("message", "")),
         ]
         for attempt in stage.attempts
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import traceback
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.clock import Clock
-from orchestrator.engine.boundary import NodeFailed
+from orchestrator.engine.boundary import NodeFailed, end_of_a_fork, interrupts, words_of
 from orchestrator.engine.signals import Signals
 from orchestrator.errors import AttemptLost, FustgoError, OperatorError, nearest
 from orchestrator.runs.order import Order
@@ -58,7 +59,7 @@ def run_action(
     if order.only is not None:
         return Report(Outcome.SUCCESS)
     node = order.nodes[0]
-    asking = _Asking(clock, signals, ask)
+    asking, pid = _Asking(clock, signals, ask), os.getpid()
     try:
         with functions_of(Path(order.tree) if order.tree else None):
             names = revive(order.names)
@@ -70,15 +71,19 @@ def run_action(
             return _report(order, action, returned, clock)
     except AttemptLost:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if interrupts(error):
+            raise
         if signals.cancelled:
             return Report(Outcome.CANCELLED, "cancelled", exit_code=130)
         raise _failed(node, error) from error
+    finally:
+        end_of_a_fork(pid, node)
 
 
-def _failed(node: str, error: Exception) -> NodeFailed:
+def _failed(node: str, error: BaseException) -> NodeFailed:
     if not isinstance(error, FustgoError):
-        message = f"node {node!r}: {type(error).__name__}: {error}"
+        message = f"node {node!r}: {words_of(error)}"
         return NodeFailed(node, message, hint=user_traceback(error), retry=True)
     named = error.message if error.message.startswith(f"node {node!r}") else f"node {node!r}: {error.message}"
     return NodeFailed(node, named, hint=error.hint, retry=getattr(error, "retry", True))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,17 +39,49 @@ class NodeFailed(OperatorError):
 def operator_code(node: str, place: str = "") -> Iterator[None]:
     """Turn whatever an operator raises into `NodeFailed`; `place` says where, e.g. `batch 3`."""
     before, speaker.node = speaker.node, node
+    pid = os.getpid()
     try:
         yield
     except (NodeFailed, AttemptLost, EndOfInput, RejectLimitPassed, CrashPointFailure):
         raise
-    except Exception as error:
+    except BaseException as error:
+        if interrupts(error):
+            raise
         raise _named(node, place, error) from error
     finally:
+        end_of_a_fork(pid, node)
         speaker.node = before
 
 
-def _named(node: str, place: str, error: Exception) -> NodeFailed:
+def end_of_a_fork(pid: int, node: str) -> None:
+    """End a child that a node's code has made by `os.fork()` where it comes back from that code, which
+    process `pid` has called: the attempt is its parent's, and so is the worker at the other end.
+    """
+    if os.getpid() != pid:
+        said = f"node {node!r}: a child made by os.fork() came back from its code, and is ended"
+        sys.stderr.write(f"{said}: end it with os._exit(0)\n")
+        os._exit(1)
+
+
+def interrupts(error: BaseException) -> bool:
+    """Whether somebody at the terminal wants this process to stop; else code raised it, whatever it is."""
+    return isinstance(error, KeyboardInterrupt) and (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+
+
+def words_of(error: BaseException) -> str:
+    """An exception by its name and text, also where it cannot be asked for that."""
+    if isinstance(error, SystemExit):
+        return f"sys.exit({error.code!r}) was called: raise an error that says what went wrong"
+    try:
+        text = str(error)
+    except BaseException as broken:
+        text = f"(its text cannot be had: __str__ raised {type(broken).__name__})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _named(node: str, place: str, error: BaseException) -> NodeFailed:
     cause: BaseException = error
     if isinstance(error, RowFailed):
         place = f"{place}, row {error.row}" if place else f"row {error.row}"
@@ -59,13 +94,14 @@ def _named(node: str, place: str, error: Exception) -> NodeFailed:
         return NodeFailed(node, f"{where}: {cause}", hint=cause.hint, retry=False)
     if isinstance(cause, InputChanged):
         return NodeFailed(node, f"{where}: {cause}", hint="", retry=False)
-    if "No space left on device" in str(cause):  # also said by libraries that raise it without a number
+    said = words_of(cause)
+    if "No space left on device" in said:  # also said by libraries that raise it without a number
         full = OSError(errno.ENOSPC, "No space left on device", getattr(cause, "filename", None))
         cause = full
     if isinstance(cause, OSError) and cause.strerror:
         name = f" ({cause.filename})" if cause.filename else ""
         return NodeFailed(node, f"{where}: {cause.strerror}{name}", hint=_remedy(cause), retry=True)
-    return NodeFailed(node, f"{where}: {type(cause).__name__}: {cause}", hint=_raised_at(cause), retry=True)
+    return NodeFailed(node, f"{where}: {said}", hint=_raised_at(cause), retry=True)
 
 
 def _remedy(error: OSError) -> str:

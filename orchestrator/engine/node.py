@@ -101,7 +101,7 @@ class NodeTask:
     def set_result(self, value: Any) -> None:
         """Take what the node's author sets; `OperatorError` where it is no JSON, or too large to keep."""
         try:
-            size = len(json.dumps(value).encode())
+            size = len(json.dumps(value, ensure_ascii=False).encode())
         except (TypeError, ValueError) as error:
             raise OperatorError(
                 f"the result is no JSON: {error}", hint="set numbers, texts, lists, dicts"

@@ -1,14 +1,16 @@
 """Log lines of a command: to standard error, one line each, with the node or part that speaks.
 
-Everything logs through the standard library's loggers below `fustgo`; structlog renders. It is imported
-with the first line only, so that a command that logs nothing does not pay for it. Services keep their
-lines: `service_logs`.
+Everything logs through the standard library's loggers below `fustgo`. Services keep their lines:
+`service_logs`.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
+
+from orchestrator.telemetry.masking import masked_text
 
 ROOT = "fustgo"
 _in_service = False
@@ -35,30 +37,23 @@ def serve(yes: bool) -> None:
 class Terminal(logging.Handler):
     """Writes to wherever standard error is when the line comes."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.formatter = _Line()
+
     def emit(self, record: logging.LogRecord) -> None:
-        if self.formatter is None:
-            self.formatter = _logfmt()
         try:
             sys.stderr.write(self.format(record) + "\n")
         except Exception:
             self.handleError(record)
 
 
-def _logfmt() -> logging.Formatter:
-    import structlog
+class _Line(logging.Formatter):
+    """Time in UTC, level where it is no plain one, node or part, text: as the log of an attempt is shown."""
 
-    from orchestrator.telemetry.masking import masked
-
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[
-            structlog.stdlib.add_log_level,
-            structlog.stdlib.add_logger_name,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-        ],
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
-            lambda _logger, _name, event: masked(event),
-            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "logger", "event"]),
-        ],
-    )
+    def format(self, record: logging.LogRecord) -> str:
+        at = time.strftime("%H:%M:%S", time.gmtime(record.created))
+        level = "" if record.levelno == logging.INFO else record.levelname
+        speaker = record.name.removeprefix(f"{ROOT}.").removeprefix("node.")
+        text = masked_text(super().format(record))  # with the traceback of an exception
+        return " ".join(filter(None, (at, level, speaker, text)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +21,17 @@ _PAIR = re.compile(
 )
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _URL = re.compile(r"(://[^:/@\s]*:)[^/@\s]+@")
+_hiding: list[Callable[[str], str]] = []
+
+
+@contextmanager
+def hiding(mask: Callable[[str], str]) -> Iterator[None]:
+    """Within it texts also go through `mask`, which knows the secrets of who is at work."""
+    _hiding.append(mask)
+    try:
+        yield
+    finally:
+        _hiding.remove(mask)
 
 
 def masked(value: Any, key: str = "") -> Any:
@@ -43,4 +55,6 @@ def is_secret(key: str) -> bool:
 
 def masked_text(text: str) -> str:
     """The text without passwords in URLs and values of `name=value` and `name: value` that are secret."""
+    for mask in _hiding:
+        text = mask(text)
     return _PAIR.sub(rf"\1{MASK}", _URL.sub(rf"\1{MASK}@", text))

@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import AttemptLost
 from orchestrator.runs.states import Outcome
-from orchestrator.store import runners, steps
+from orchestrator.store import processes, runners, steps
 from orchestrator.store.logs import last_lines
 from orchestrator.telemetry import metrics
 from orchestrator.worker import messages
-from orchestrator.worker.logs import AttemptLog, secrets_of
+from orchestrator.worker.logs import AttemptLog
 from orchestrator.worker.runners import Runner, Runners
-from orchestrator.worker.running import Ending, Running, told, told_of_death
+from orchestrator.worker.running import Ending, Running, starts, told, told_of_death
 from orchestrator.worker.stage import answer, as_json
+from orchestrator.worker.words import fit
 
 if TYPE_CHECKING:
     from orchestrator.worker.service import Service
 
-LAST_WORDS = 5  # lines of the log that a death is told with
+LAST_LINES = 200  # of a log, in which a death looks for its cause
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _log = logging.getLogger("fustgo.worker")
 
@@ -90,9 +91,10 @@ class Crew:
             return
         match message:
             case messages.Ended():
-                self._note(runner)
+                self._note(runner, ended=True)
                 self._service.end(running, told(running, message.report))
-                if running.ending is None or message.report.outcome == Outcome.PAUSED:
+                as_new = running.ending is None or message.report.outcome == Outcome.PAUSED
+                if as_new and not message.leaves:
                     self.pool.give_back(runner)
                 else:
                     self.pool.retire(runner)
@@ -108,7 +110,7 @@ class Crew:
         """Take what a runner has left, and tell how its attempt ended."""
         self._converse(runner, _READ)
         running = self._running(runner)
-        self._note(runner, gone=True)
+        self._note(runner, ended=True)
         for source in (runner.ends.connection, runner.ends.out, runner.ends.err):
             self._unregister(source)
         runner.ends.close()
@@ -116,20 +118,22 @@ class Crew:
             return
         if status == -signal.SIGKILL and running.ending is None and self._service.watch.killed_by_kernel():
             running.ending = Ending.OUT_OF_MEMORY
-        said = [entry.get("text", "") for entry in last_lines(running.log, LAST_WORDS)]
+        said = [entry.get("text", "") for entry in last_lines(running.log, LAST_LINES)]
         report = told_of_death(running, status, said)
         if report is not None:
             self._write(running, "ERROR", report.message.partition(";")[0], last=True)
+            report = fit(report, running.secrets)
         self._service.end(running, report)
 
-    def _note(self, runner: Runner, *, gone: bool = False) -> None:
+    def _note(self, runner: Runner, *, ended: bool = False) -> None:
         """What came out of a runner's stdout and stderr, but not by Python, goes into its attempt's log."""
         running = self._running(runner)
-        for stream, line in runner.said(gone=gone):
+        for stream, line in runner.said(ended=ended):
             if running is not None:
                 self._write(running, "INFO" if stream == "stdout" else "WARNING", line, stream=stream)
             else:
-                _log.warning("an idle runner (%s) said: %s", runner.pid, line)
+                secrets = runner.streams[runner.ends.out][1].secrets
+                _log.warning("an idle runner (%s) said: %s", runner.pid, secrets.masked(line))
         for source in runner.silent:
             self._unregister(source)
 
@@ -137,7 +141,9 @@ class Crew:
         nodes = running.order.nodes
         node = nodes[0] if len(nodes) == 1 else ""
         with contextlib.suppress(OSError):  # a full disk: the attempt itself will say so
-            log = AttemptLog(running.log, self._service.clock, secrets_of(running.order))
+            log = AttemptLog(running.log, self._service.clock, running.secrets)
+            if running.runner is not None:
+                log.begin("INFO", starts(running.order, processes.host(), running.runner.pid))
             log.write(level, text, node=node, last=last, **more)
             log.close()
 

@@ -28,8 +28,11 @@ from orchestrator.store.database import Database
 from orchestrator.store.definitions import Definitions
 from orchestrator.store.processes import host
 from orchestrator.store.verbs import pausing
+from orchestrator.telemetry.masking import hiding
 from orchestrator.worker.orders import Orders
+from orchestrator.worker.running import secrets_of
 from orchestrator.worker.stage import as_json
+from orchestrator.worker.words import fit
 
 SAVE_SECONDS = 1.0
 LONGEST_WAIT = 1.0
@@ -131,7 +134,10 @@ class InlineWorker:
         try:
             order = self.orders.make(claimed, str(tree))
             around = Surroundings(self.registry, self.clock, host(), signals, self.on_error)
-            report = run_attempt(order, InlinePort(self.database, claimed, signals, watcher), around)
+            secrets = secrets_of(order)
+            with hiding(secrets.masked):
+                report = run_attempt(order, InlinePort(self.database, claimed, signals, watcher), around)
+            report = fit(report, secrets)
         except FustgoError as error:
             self.on_error(error)
             report = replace(failure(error), retry=False)

@@ -7,21 +7,18 @@ one file: the runner what Python says, the worker what comes out of the child's 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
 from orchestrator.clock import Clock
 from orchestrator.kept import readable
-from orchestrator.runs.order import Order
+from orchestrator.sdk.secrets import Secrets
 
 LIMIT = 16 << 20  # bytes of one attempt's log
 LONGEST = 1 << 15  # characters in one line of it; a longer one is cut into several
-SHORTEST_SECRET = 3  # shorter ones would mask half of every text
-_MASK = "***"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -31,10 +28,12 @@ class AttemptLog:
     A line that cannot be written (a full disk) is counted, and stops nobody.
     """
 
-    def __init__(self, path: Path, clock: Clock, secrets: Iterable[str] = (), *, limit: int = LIMIT) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, secrets: Secrets | None = None, *, limit: int = LIMIT
+    ) -> None:
         """Touch nothing yet; `secrets` are masked in every line."""
         self._path, self._clock, self._limit = path, clock, limit
-        self._secrets = sorted(secrets, key=len, reverse=True)
+        self._secrets = secrets or Secrets()
         self._file = -1
         self._first = b""
         self._dropped = 0
@@ -45,7 +44,7 @@ class AttemptLog:
         return self._file >= 0
 
     def begin(self, level: str, text: str, node: str = "") -> None:
-        """Keep a first line, to stand before whatever comes."""
+        """Keep a first line, to stand before whatever comes; who makes the file writes its own."""
         self._first = self._line(level, text, node, {})
 
     def write(self, level: str, text: str, *, node: str = "", last: bool = False, **more: Any) -> None:
@@ -58,7 +57,7 @@ class AttemptLog:
             if last and self._dropped:
                 said = f"{self._dropped:,} lines were not kept: the log was full"
                 os.write(self._file, self._line("WARNING", said, "", {}))
-            text = readable(self._masked(text))
+            text = readable(self._secrets.masked(text))
             for start in range(0, max(len(text), 1), LONGEST):
                 os.write(self._file, self._line(level, text[start : start + LONGEST], node, more))
         except OSError:
@@ -73,12 +72,17 @@ class AttemptLog:
     def _open(self) -> None:
         if self._file >= 0:
             return
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
         try:
-            self._file = os.open(self._path, flags, 0o600)
+            self._file = os.open(self._path, flags)
+            return
         except FileNotFoundError:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = os.open(self._path, flags, 0o600)
+        try:
+            self._file = os.open(self._path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:  # another process was faster
+            self._file = os.open(self._path, flags)
+            return
         if self._first:
             os.write(self._file, self._first)
 
@@ -90,38 +94,8 @@ class AttemptLog:
 
     def _line(self, level: str, text: str, node: str, more: Mapping[str, Any]) -> bytes:
         at = self._clock.now().isoformat(timespec="milliseconds")
-        return _encode({"at": at, "level": level, "node": node, "text": text, **more}) + b"\n"
-
-    def _masked(self, text: str) -> str:
-        for secret in self._secrets:
-            if secret in text:
-                text = text.replace(secret, _MASK)
-        return text
-
-
-def secrets_of(order: Order) -> set[str]:
-    """The passwords that an order carries, also as they stand in a URL."""
-    connections = [*order.connections.values(), *order.names.get("conn", {}).values()]
-    found = {str(entry.get("password") or "") for entry in connections}
-    found |= {quote(secret, safe="") for secret in found}
-    return {secret for secret in found if len(secret) >= SHORTEST_SECRET}
-
-
-class Lines:
-    """Cuts the bytes of a stream into lines; the last one may lack its end."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def cut(self, chunk: bytes) -> list[str]:
-        """The lines that are whole now."""
-        *whole, self._rest = (self._rest + chunk).split(b"\n")
-        if len(self._rest) > LONGEST:
-            whole.append(self._rest)
-            self._rest = b""
-        return [line.decode("utf-8", "replace").rstrip("\r") for line in whole]
-
-    def rest(self) -> list[str]:
-        """What is left without an end."""
-        rest, self._rest = self._rest, b""
-        return [rest.decode("utf-8", "replace")] if rest else []
+        entry = {"at": at, "level": level, "node": node, "text": text, **more}
+        try:
+            return _encode(entry) + b"\n"
+        except UnicodeEncodeError:  # the name of a logger
+            return _encode({name: readable(str(held)) for name, held in entry.items()}) + b"\n"

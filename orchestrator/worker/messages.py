@@ -86,9 +86,12 @@ class CannotPause(_Message, frozen=True, tag="cannot_pause"):
 
 
 class Ended(_Message, frozen=True, tag="ended"):
-    """The attempt is over, and the runner free for another one."""
+    """The attempt is over, and the runner free for another one; `leaves`: but it has left something behind
+    that may still run, so that the runner must go.
+    """
 
     report: Report
+    leaves: bool = False
 
 
 ToRunner: TypeAlias = Execute | Opened | Done | Refused | Stop

@@ -7,7 +7,6 @@ process ends at once with all that it has started.
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import os
 import queue
@@ -22,17 +21,21 @@ from typing import NoReturn
 
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.engine import pipeline
+from orchestrator.engine.boundary import authors_frame, words_of
 from orchestrator.engine.progress import StageProgress
 from orchestrator.engine.signals import Signals
-from orchestrator.errors import AttemptLost, FustgoError, StoreError
+from orchestrator.errors import AttemptLost, FustgoError, OperatorError, StoreError
 from orchestrator.runs.checkpoint import Checkpoint, Decision
 from orchestrator.runs.order import Order
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome
 from orchestrator.sdk.registry import Registry
 from orchestrator.worker import messages
-from orchestrator.worker.logs import AttemptLog, secrets_of
+from orchestrator.worker.left import Traces
+from orchestrator.worker.logs import AttemptLog
+from orchestrator.worker.running import secrets_of, starts
 from orchestrator.worker.voices import Voices
+from orchestrator.worker.words import fit
 
 SHOW_SECONDS = 1.0
 SHORT_SECONDS = 0.02  # an attempt so short is not kept waiting for its log file
@@ -59,8 +62,9 @@ def serve(connection: socket.socket, around: Surroundings) -> NoReturn:
     faulthandler.enable()  # a crash of native code says where: into stderr, and so into the log
     voices = Voices(around.level)
     link = Link(connection, around, voices)
+    traces = Traces()
     while True:
-        _run(*link.orders.get(), link, voices, around)
+        _run(*link.orders.get(), link, voices, traces, around)
 
 
 class Link:
@@ -76,10 +80,18 @@ class Link:
         threading.Thread(target=self._listen, daemon=True, name="worker").start()
 
     def send(self, message: messages.ToWorker) -> None:
-        """Tell the worker; one that takes nothing for a lease is as good as gone."""
+        """Tell the worker; one that takes nothing for a lease is as good as gone.
+
+        Raises OperatorError for values of an author's code that are no JSON text.
+        """
+        try:
+            frame = messages.frame(message)
+        except (TypeError, ValueError) as error:  # half a surrogate pair, or what msgspec does not know
+            said = f"what this stage leaves cannot be kept as JSON: {error}"
+            raise OperatorError(said, hint="leave texts, numbers, lists and dicts", retry=False) from error
         try:
             with self._sending:
-                self._connection.sendall(messages.frame(message))
+                self._connection.sendall(frame)
         except OSError:
             end_with_all()
 
@@ -97,13 +109,12 @@ class Link:
             raise (AttemptLost if answer.lost else StoreError)(answer.message, hint=answer.hint)
         return answer
 
-    def end(self, report: Report) -> None:
-        """Tell how the attempt ended."""
+    def end(self, report: Report, *, leaves: bool) -> None:
+        """Tell how the attempt ended, and whether something of it may still run."""
         try:
-            self.send(messages.Ended(self._attempt, report))
-        except ValueError as error:  # a text that is no UTF-8
-            said = f"its result cannot be told: {error}"
-            self.send(messages.Ended(self._attempt, Report(Outcome.FAILED, said, retry=False, exit_code=1)))
+            self.send(messages.Ended(self._attempt, report, leaves))
+        except OperatorError as error:
+            self.send(messages.Ended(self._attempt, pipeline.failure(error), leaves))
 
     def _listen(self) -> None:
         reader = messages.Reader(self._connection)
@@ -161,30 +172,34 @@ class RemotePort:
 
 
 def _run(
-    execute: messages.Execute, signals: Signals, link: Link, voices: Voices, around: Surroundings
+    execute: messages.Execute,
+    signals: Signals,
+    link: Link,
+    voices: Voices,
+    traces: Traces,
+    around: Surroundings,
 ) -> None:
     """Run one order to its end, whatever its code does, and tell the worker."""
     order = execute.order
     node = order.nodes[0] if len(order.nodes) == 1 else ""
-    log = AttemptLog(Path(execute.log), around.clock, secrets_of(order))
-    log.begin(
-        "INFO", f"attempt {order.attempt} of {order.stage} starts on {around.host}, process {os.getpid()}"
-    )
+    secrets = secrets_of(order)
+    log = AttemptLog(Path(execute.log), around.clock, secrets)
+    log.begin("INFO", starts(order, around.host, os.getpid()))
     voices.listen(log, node)
     began = around.clock.monotonic()
-    report = _attempt(order, link, voices, around, signals)
+    traces.enter(order.project)
+    report = fit(_attempt(order, link, voices, around, signals), secrets)
+    if left := traces.remove():
+        voices.say("WARNING", f"it has left {left} behind: its process is ended, and they with it")
     if voices.finish() or around.clock.monotonic() - began > SHORT_SECONDS:
         voices.tell(report)
-        link.end(report)
+        link.end(report, leaves=bool(left))
     else:  # its log is still to be made: nobody waits for that
-        link.end(report)
+        link.end(report, leaves=bool(left))
         voices.tell(report)
 
 
 def _attempt(order: Order, link: Link, voices: Voices, around: Surroundings, signals: Signals) -> Report:
-    with contextlib.suppress(OSError):
-        os.chdir(order.project)  # where it is absent, the node that needs it says so
-
     def tell(error: FustgoError) -> None:
         voices.say("ERROR", "".join(traceback.format_exception(error.__cause__ or error)).rstrip())
 
@@ -192,16 +207,11 @@ def _attempt(order: Order, link: Link, voices: Voices, around: Surroundings, sig
     port = RemotePort(link, order.attempt, voices, around.clock)
     try:
         return pipeline.run_attempt(order, port, surroundings)
-    except SystemExit as error:
-        said = f"code of this stage called sys.exit({error.code!r})"
-        return Report(
-            Outcome.FAILED, said, hint="raise an error instead: it says what went wrong", exit_code=1
-        )
     except BaseException as error:
         voices.say("ERROR", "".join(traceback.format_exception(error)))
-        return Report(
-            Outcome.FAILED, f"internal error: {error!r}", hint="the log has its traceback", exit_code=1
-        )
+        whose = "code of this stage raised" if authors_frame(error) is not None else "internal error:"
+        said = f"{whose} {words_of(error)}"
+        return Report(Outcome.FAILED, said, hint="the log has its traceback", exit_code=1)
 
 
 def end_with_all() -> NoReturn:

@@ -14,9 +14,11 @@ import signal
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from orchestrator.sdk.lines import Lines
+from orchestrator.sdk.secrets import Secrets
 from orchestrator.store import processes
 from orchestrator.worker.forks import Ends, Exited, Forked, Zygote, ZygoteDied
-from orchestrator.worker.logs import Lines
+from orchestrator.worker.logs import LONGEST
 from orchestrator.worker.memory import resident
 from orchestrator.worker.messages import Reader, Writer
 
@@ -43,10 +45,22 @@ class Runner:
 
     def __post_init__(self) -> None:
         self.reader, self.writer = Reader(self.ends.connection), Writer(self.ends.connection)
-        self.streams = {self.ends.out: ("stdout", Lines()), self.ends.err: ("stderr", Lines())}
+        self.streams = {
+            descriptor: (name, Lines(LONGEST, Secrets()))
+            for descriptor, name in ((self.ends.out, "stdout"), (self.ends.err, "stderr"))
+        }
 
-    def said(self, *, gone: bool = False) -> Iterator[tuple[str, str]]:
-        """What has come out of its stdout and stderr, line by line, each with the stream's name."""
+    def begin(self, attempt: int, secrets: Secrets) -> None:
+        """From now on it executes this attempt; its words are without these secrets."""
+        self.attempt = attempt
+        for _, lines in self.streams.values():
+            lines.secrets = secrets
+
+    def said(self, *, ended: bool = False) -> Iterator[tuple[str, str]]:
+        """What has come out of its stdout and stderr, line by line, each with the stream's name.
+
+        `ended`: its attempt has, so that a line without an end is whole.
+        """
         for descriptor, (name, lines) in self.streams.items():
             with contextlib.suppress(BlockingIOError):
                 for _ in range(_CHUNKS):
@@ -55,7 +69,7 @@ class Runner:
                         self.silent.add(descriptor)
                         break
                     yield from ((name, line) for line in lines.cut(chunk))
-            if gone:
+            if ended:
                 yield from ((name, line) for line in lines.rest())
 
     def kill(self) -> None:

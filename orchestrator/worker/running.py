@@ -6,12 +6,15 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import FustgoError
 from orchestrator.runs.order import Order
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome
+from orchestrator.sdk.secrets import Secrets, secrets_in
+from orchestrator.worker.words import last_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,6 +62,21 @@ class Running:
         """Its id."""
         return self.claimed.attempt
 
+    @cached_property
+    def secrets(self) -> Secrets:
+        """What its words must not show."""
+        return secrets_of(self.order)
+
+
+def starts(order: Order, host: str, pid: int) -> str:
+    """The first line of an attempt's log: of who comes first, its runner or its worker."""
+    return f"attempt {order.attempt} of {order.stage} starts on {host}, process {pid}"
+
+
+def secrets_of(order: Order) -> Secrets:
+    """The secrets that an order carries."""
+    return secrets_in(order.names, *order.connections.values())
+
 
 def told(running: Running, report: Report) -> Report | None:
     """What the store is told of an attempt whose runner gave this report; None where nothing."""
@@ -88,7 +106,8 @@ def told_of_death(running: Running, status: int, last_said: Sequence[str]) -> Re
         case Ending.OUT_OF_MEMORY:
             cause = "out of memory"
     name = f" ({signal.Signals(-status).name})" if cause.startswith("signal") and -status in _KNOWN else ""
-    said = "; it said last:\n  " + "\n  ".join(last_said) if last_said else ""
+    words = last_words(last_said)
+    said = "; it said last:\n  " + "\n  ".join(words) if words else ""
     return Report(Outcome.LOST, f"its process died of {cause}{name}{said}", cause=cause, exit_code=1)
 
 

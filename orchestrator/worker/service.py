@@ -321,7 +321,8 @@ class Service:
                 if runner is None:
                     continue
                 crash_point("restore.killed")
-                running.runner, runner.attempt = runner, running.attempt
+                running.runner = runner
+                runner.begin(running.attempt, running.secrets)
                 running.began = self.clock.monotonic()
                 metrics.pickup_delay(running.began - running.claimed_at)
                 if running.timeout is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -124,6 +125,30 @@ def test_errors_name_node_line_and_remedy(shell: Shell) -> None:
     ):
         assert said in done.err, done.err
     assert "orchestrator/engine" not in done.err
+
+
+LEAKS = """
+id: leaks
+nodes:
+  - id: tell
+    type: bash
+    kind: action
+    config:
+      command: echo "as $PASSWORD"; echo "$URL" >&2; exit 3
+      env: {PASSWORD: "{{ conn.crm.password }}", URL: "{{ conn.crm.extra.token }}"}
+"""
+
+
+def test_a_password_shows_neither_on_the_terminal_nor_in_the_stored_error(shell: Shell) -> None:
+    (shell.folder / "leaks.yaml").write_text(LEAKS)
+    crm = "http://me:s3cr3tPW@crm/?token=t0k3nXYZ"
+    done = shell.run("run", "leaks.yaml", environ={"FUSTGO_CONN_CRM": crm})
+    assert done.code == 1, done
+    assert re.search(r"^\d\d:\d\d:\d\d tell as \*\*\*$", done.err, re.MULTILINE), done
+    shown = shell.run("runs", "show", "1", "--json").out
+    assert "it said" in shown
+    assert "as ***" in shown
+    assert not re.search("s3cr3tPW|t0k3nXYZ", done.out + done.err + shown)
 
 
 def test_a_killed_command_is_run_again_and_what_was_done_is_not(shell: Shell) -> None:

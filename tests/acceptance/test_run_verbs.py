@@ -331,6 +331,29 @@ def test_logs_are_shown_by_node_and_attempt(shell: Shell, services: Services) ->
         assert (refused.code, said in refused.err) == (2, True), refused
 
 
+def test_an_error_of_many_lines_is_one_in_the_table_and_whole_elsewhere(
+    shell: Shell, services: Services
+) -> None:
+    trigger(shell)
+    services.promote()
+    message = "its process died; it said last:\n  one\n  two"
+    services.finish(services.claim()["first"], FAILED, message)
+    said = shell.run("runs", "show", "1").out.splitlines()
+    (row,) = [line for line in said if line.endswith("its process died; it said last:...")]
+    assert "failed" in row
+    assert said.count("    one") == 1  # with the stage
+    assert shown(shell)["stages"][0]["attempts"][0]["error"]["message"] == message
+
+
+def test_how_a_silent_attempt_ended_is_told_from_the_store(shell: Shell, services: Services) -> None:
+    trigger(shell)
+    services.promote()
+    first = services.claim()["first"]
+    services.finish(first, Outcome.LOST, "worker 7 died")
+    said = shell.run("runs", "logs", "1", "kept").err
+    assert f"attempt {first.attempt} of first has logged nothing; its end was: lost, worker 7 died" in said
+
+
 def test_logs_are_followed_until_the_stage_has_ended(shell: Shell, services: Services) -> None:
     trigger(shell)
     services.promote()

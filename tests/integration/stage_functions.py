@@ -60,6 +60,23 @@ def talks(batch: pa.RecordBatch, *, dies: bool = False) -> pa.RecordBatch:
 
 
 @processor
+def lingers(batch: pa.RecordBatch, *, folder: str) -> pa.RecordBatch:
+    """Leave a thread that speaks in the next attempt; C code keeps to itself what it has to say."""
+
+    def speak() -> None:
+        wait_for(folder, "speak")
+        print("said by a thread")
+
+    if mark(folder, "lingers"):
+        threading.Thread(target=speak, daemon=True).start()
+        ctypes.CDLL(None).puts(b"said by C")
+        os.write(2, b"without an end")
+    else:
+        mark(folder, "speak")
+    return batch
+
+
+@processor
 def hangs(batch: pa.RecordBatch, *, folder: str) -> pa.RecordBatch:
     """Never end in the first attempt, whatever is asked; a child process hangs with it."""
     if mark(folder, "hangs"):

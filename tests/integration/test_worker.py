@@ -121,6 +121,36 @@ def test_native_code_that_crashes_leaves_its_last_lines_and_the_place(shared: Si
     assert any("Segmentation fault" in text for text in said)
     assert any("stage_functions.py" in text for text in said)
     assert said[-1] == "its process died of signal 11 (SIGSEGV)"
+    heading, *frames = ((first.error or {})["message"]).splitlines()
+    assert heading == "its process died of signal 11 (SIGSEGV); it said last:"
+    assert frames[0].strip() == "Fatal Python error: Segmentation fault"
+    assert "stage_functions.py" in frames[1]
+    assert not any("orchestrator/" in frame or "Extension modules" in frame for frame in frames)
+
+
+def test_what_an_attempt_leaves_running_is_ended_and_speaks_in_no_other_log(
+    place: Site, tmp_path: Path
+) -> None:
+    worker = place.worker(slots=1)
+    both = [place.run(through("lingers", folder=str(tmp_path))) for _ in range(2)]
+    assert [place.wait(run).state for run in both] == ["success"] * 2
+    first, second = (texts(place.log(run, "rows", place.attempts(run)[0].id)) for run in both)
+    assert {"said by C", "without an end"} <= set(first)
+    assert any("it has left 1 thread" in text for text in first)
+    assert len(second) == 2  # how it began, and how it ended
+    assert first[0].rpartition("process ")[2] != second[0].rpartition("process ")[2]
+    worker.end()
+
+
+def test_a_silent_attempt_that_is_killed_has_a_beginning_and_an_end_in_its_log(
+    shared: Site, tmp_path: Path
+) -> None:
+    run = shared.run(through("hangs", folder=str(tmp_path), execution_timeout="1s"))
+    assert shared.wait(run).state == "failed"
+    attempt = shared.attempts(run)[0]
+    first, *_, last = texts(shared.log(run, "rows", attempt.id))
+    assert first.startswith(f"attempt {attempt.id} of rows starts on ")
+    assert last == "timed out after 1 s"
 
 
 def test_a_runner_that_is_killed_costs_a_loss_and_no_row(shared: Site, tmp_path: Path) -> None:

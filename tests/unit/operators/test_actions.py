@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from operators.actions.bash import Bash
 from operators.actions.set_variable import SetVariable
@@ -39,6 +39,19 @@ def test_the_last_line_is_the_result_and_every_line_is_logged(
     assert Bash("b", command=command).run(context(tmp_path)) == "three"
     assert sorted(record.message for record in caplog.records) == ["error", "one", "three", "two"]
     assert Bash("b", command="true").run(context(tmp_path)) is None
+
+
+def test_a_line_that_comes_in_pieces_is_cut_beside_a_secret(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    logging.getLogger("fustgo").propagate = True
+    crm = Connection(type="http", password=SecretStr("the-secret"))
+    command = "printf 'x%.0s' {1..65530}; printf the-secret; printf 'y%.0s' {1..65530}"
+    Bash("b", command=command).run(context(tmp_path, connections={"crm": crm}))
+    said = [record.message for record in caplog.records]
+    assert len(said) > 1
+    assert "".join(said).replace("***", "") == "x" * 65530 + "y" * 65530
 
 
 def test_values_are_environment_variables_and_never_code(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 
@@ -16,7 +17,11 @@ def test_lines_from_the_level_on_are_shown_with_their_logger(capsys: pytest.Capt
     logger.warning("odd row in %s", "line 7")
     said = capsys.readouterr().err
     assert "quiet" not in said
-    assert 'level=warning logger=fustgo.node.people event="odd row in line 7"' in said
+    assert re.fullmatch(r"\d\d:\d\d:\d\d WARNING people odd row in line 7\n", said)
+    logger.setLevel("INFO")
+    logger.info("kept %s", 2)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d people kept 2\n", capsys.readouterr().err)
+    logger.setLevel("NOTSET")
 
 
 def test_an_exception_is_shown_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:

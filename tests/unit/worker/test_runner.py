@@ -7,8 +7,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,9 @@ from tests.integration.test_zygote import execute, order_for
 from tests.support.site import ROOT
 
 _MAIN = """
-import os, socket, sys
+import os, signal, socket, sys
 from orchestrator.worker import runner
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in a fork of the zygote
 runner.end_with_all = lambda: os._exit(0)
 around = runner.Surroundings.of_this_process("INFO", 30.0)
 runner.serve(socket.socket(fileno=int(sys.argv[1])), around)
@@ -66,8 +69,75 @@ def is_silent() -> None:
     """Nothing."""
 
 
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Ends]:
+class Unspeakable(Exception):
+    """Cannot be told."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+RAISED: dict[str, BaseException] = {
+    "interrupt": KeyboardInterrupt(),
+    "generator": GeneratorExit(),
+    "base": BaseException("odd"),
+    "unspeakable": Unspeakable(),
+    "surrogate": ValueError("cannot read \udcff"),
+}
+
+
+@action
+def raises(*, what: str) -> None:
+    """Raise something that is no plain error."""
+    raise RAISED[what]
+
+
+@action(connections=["crm"])
+def gives_away(context: Context) -> None:
+    """Show a password."""
+    password = context.connection("crm").password.get_secret_value()
+    print([password], {"p": password})
+    raise RuntimeError("cannot connect to " + password)
+
+
+@action
+def returns_bytes() -> str:
+    """Half a surrogate pair, as `os.fsdecode` gives it."""
+    return "\udcff"
+
+
+@action
+def leaves_traces() -> str:
+    """Change what other attempts see: variables, and the folder; what it found comes back."""
+    found = f"{os.environ.get('TRACE')} {os.environ['PATH']}"
+    os.environ["TRACE"] = "left"
+    os.environ["PATH"] = "nowhere"
+    os.chdir("/")
+    return found
+
+
+@action
+def leaves_a_thread() -> None:
+    """A thread that goes on."""
+    threading.Thread(target=threading.Event().wait, daemon=True, name="forgotten").start()
+
+
+@action
+def leaves_a_child() -> None:
+    """A process that nobody waits for."""
+    os.posix_spawn("/bin/true", ["true"], os.environ)
+
+
+@action
+def forks() -> int:
+    """A child comes back from here, as the parent does; the parent has its exit code."""
+    child = os.fork()
+    if child == 0:
+        return -1
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@contextmanager
+def a_runner() -> Iterator[Ends]:
     """The worker's end of a connection to a runner that was not forked, and ends as any process does."""
     mine, its = socket.socketpair()
     with its:
@@ -79,6 +149,13 @@ def worker() -> Iterator[Ends]:
     assert process.wait(30) == 0
 
 
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Ends]:
+    """A runner of many attempts."""
+    with a_runner() as ends:
+        yield ends
+
+
 def order_of(name: str, folder: Path, **arguments: Any) -> Order:
     config: dict[str, Any] = {"function": f"tests.unit.worker.test_runner:{name}", "arguments": arguments}
     node = {"id": "node", "type": "python", "kind": "action", "config": config}
@@ -88,9 +165,13 @@ def order_of(name: str, folder: Path, **arguments: Any) -> Order:
 
 def run(worker: Ends, order: Order, folder: Path) -> tuple[Report, list[dict[str, Any]]]:
     """The report, and the log."""
+    return end_of(worker, order, folder).report, read_log(folder / "log.jsonl").lines
+
+
+def end_of(worker: Ends, order: Order, folder: Path) -> messages.Ended:
     ended = execute(worker, order, folder / "log.jsonl")
     assert isinstance(ended, messages.Ended)
-    return ended.report, read_log(folder / "log.jsonl").lines
+    return ended
 
 
 def test_what_python_says_is_a_line_each_with_the_node_and_the_outcome_last(
@@ -119,6 +200,71 @@ def test_sys_exit_of_code_is_a_failure_and_not_the_runners_end(worker: Ends, tmp
     assert "sys.exit(3)" in report.message
     again, _ = run(worker, order_of("speaks", tmp_path), tmp_path)
     assert again.outcome is Outcome.SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("interrupt", "KeyboardInterrupt"),
+        ("generator", "GeneratorExit"),
+        ("base", "BaseException: odd"),
+        ("unspeakable", "Unspeakable: (its text cannot be had: __str__ raised ValueError)"),
+        ("surrogate", "ValueError: cannot read \\udcff"),
+    ],
+)
+def test_whatever_code_raises_is_a_failure_of_its_node(
+    worker: Ends, tmp_path: Path, what: str, said: str
+) -> None:
+    report, lines = run(worker, order_of("raises", tmp_path, what=what), tmp_path)
+    assert (report.outcome, report.node, report.retry) == (Outcome.FAILED, "node", True)
+    assert report.message == f"node 'node': {said}"
+    assert "test_runner.py" in report.hint
+    assert lines[-1]["text"] == f"failed: {report.message}"
+
+
+def test_a_secret_shows_neither_in_the_log_nor_in_the_error(worker: Ends, tmp_path: Path) -> None:
+    connection = {"type": "http", "password": "s3cr3t\\'PW"}
+    order = replace(order_of("gives_away", tmp_path), connections={"crm": connection})
+    report, lines = run(worker, order, tmp_path)
+    assert report.message == "node 'node': RuntimeError: cannot connect to ***"
+    said = "\n".join(line["text"] for line in lines)
+    assert "['***']" in said or '["***"]' in said
+    assert "s3cr3t" not in said + report.hint
+
+
+def test_a_result_that_is_no_text_is_refused_with_the_reason(worker: Ends, tmp_path: Path) -> None:
+    report, _ = run(worker, order_of("returns_bytes", tmp_path), tmp_path)
+    assert (report.outcome, report.retry) == (Outcome.FAILED, False)
+    assert "U+DCFF" in report.message
+
+
+def test_variables_and_folder_are_as_new_for_the_next_attempt(worker: Ends, tmp_path: Path) -> None:
+    orders = [
+        order_of("leaves_traces", tmp_path),
+        replace(order_of("leaves_traces", tmp_path), project=str(tmp_path / "absent")),
+    ]
+    first, second = (run(worker, order, tmp_path)[0].results["node"] for order in orders)
+    assert first == second == f"None {os.environ['PATH']}"
+
+
+def test_a_runner_in_which_code_goes_on_is_not_used_again(tmp_path: Path) -> None:
+    with a_runner() as fresh:
+        assert not end_of(fresh, order_of("is_silent", tmp_path), tmp_path).leaves
+        assert end_of(fresh, order_of("leaves_a_child", tmp_path), tmp_path).leaves
+        assert end_of(fresh, order_of("leaves_a_thread", tmp_path), tmp_path).leaves
+    said = [line["text"] for line in read_log(tmp_path / "log.jsonl").lines if line["level"] == "WARNING"]
+    assert [text.partition(" behind: ")[0] for text in said] == [
+        "it has left child processes",
+        "it has left 1 thread (forgotten) and child processes",
+    ]
+
+
+def test_a_child_of_a_fork_that_comes_back_is_ended_and_answers_nothing(worker: Ends, tmp_path: Path) -> None:
+    report, lines = run(worker, order_of("forks", tmp_path), tmp_path)
+    assert report.results == {"node": 1}
+    assert [line["text"] for line in lines if "os.fork()" in line["text"]]
+    again, _ = run(worker, order_of("speaks", tmp_path), tmp_path)
+    assert again.results == {"node": "done"}
 
 
 def test_a_stop_right_behind_its_order_is_heard(worker: Ends, tmp_path: Path) -> None:
