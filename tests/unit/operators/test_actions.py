@@ -30,26 +30,31 @@ def context(folder: Path, **values: Any) -> Context:
     return Context("node", folder, **values)
 
 
-def test_the_last_line_is_the_result_and_every_line_is_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """Every line that is logged, once, whatever other tests have done to our loggers."""
     caplog.set_level(logging.INFO)
-    logging.getLogger("fustgo").propagate = True
+    monkeypatch.setattr(logging.getLogger("fustgo"), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("fustgo"), "propagate", True)
+    return caplog
+
+
+def test_the_last_line_is_the_result_and_every_line_is_logged(
+    tmp_path: Path, logged: pytest.LogCaptureFixture
+) -> None:
     command = "echo one; echo error >&2; printf 'two\\r\\nthree'; exit 0"
     assert Bash("b", command=command).run(context(tmp_path)) == "three"
-    assert sorted(record.message for record in caplog.records) == ["error", "one", "three", "two"]
+    assert sorted(record.message for record in logged.records) == ["error", "one", "three", "two"]
     assert Bash("b", command="true").run(context(tmp_path)) is None
 
 
 def test_a_line_that_comes_in_pieces_is_cut_beside_a_secret(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, logged: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
-    logging.getLogger("fustgo").propagate = True
     crm = Connection(type="http", password=SecretStr("the-secret"))
     command = "printf 'x%.0s' {1..65530}; printf the-secret; printf 'y%.0s' {1..65530}"
     Bash("b", command=command).run(context(tmp_path, connections={"crm": crm}))
-    said = [record.message for record in caplog.records]
+    said = [record.message for record in logged.records]
     assert len(said) > 1
     assert "".join(said).replace("***", "") == "x" * 65530 + "y" * 65530
 
