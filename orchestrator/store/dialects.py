@@ -100,18 +100,20 @@ def has_row_locks(connection: Connection) -> bool:
 
 
 def take_claim_lock(connection: Connection) -> None:
-    """Claim alone until this transaction ends: what a claim counts must not change under it (rule 9.1)."""
-    _advisory_lock(connection, _CLAIM_LOCK)
+    """Claim alone until this transaction ends: what a claim counts must not change under it (rule 9.1).
+
+    Its statements have one plan whatever their parameters: the choice of candidates takes PostgreSQL longer
+    to plan than to execute, and others wait meanwhile.
+    """
+    if has_row_locks(connection):
+        planned_once = "set_config('plan_cache_mode', 'force_generic_plan', true)"
+        connection.exec_driver_sql(f"SELECT {planned_once}, pg_advisory_xact_lock({_CLAIM_LOCK})")
 
 
 def take_schema_lock(connection: Connection) -> None:
     """Create or migrate the schema alone until this transaction ends."""
-    _advisory_lock(connection, _SCHEMA_LOCK)
-
-
-def _advisory_lock(connection: Connection, number: int) -> None:
     if has_row_locks(connection):
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({number})")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
 
 
 def table_names(connection: Connection) -> list[str]:

@@ -87,6 +87,7 @@ class PostgresqlDatabase(Database):
             module=postgresql_library(),
             isolation_level="AUTOCOMMIT",
             poolclass=QueuePool,
+            connect_args={"prepare_threshold": 1},  # what is executed twice is executed often
         )
         event.listen(self._engine, "connect", self._configure)
         event.listen(self._engine, "checkout", _refuse_ended)
