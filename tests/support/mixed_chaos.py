@@ -92,10 +92,10 @@ class Told:
         return max((gap.served + gap.worked for gap in self.gaps), default=0.0)
 
     def __str__(self) -> str:
-        kinds = ", ".join(f"{count} {kind}s" for kind, count in sorted(self.blows.items()))
+        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.blows.items()))
         made = ", ".join(f"{count} {name}" for name, count in self.counts.items())
         lines = [
-            f"{made} in {self.seconds:.0f} s; killed: {kinds}",
+            f"{made} in {self.seconds:.0f} s; blows: {kinds}",
             f"  {len(self.gaps)} attempts lost; {len(self.wrong)} wrong",
             f"  after a kill anything was claimed within {self.longest_still:.1f} s",
         ]
@@ -190,7 +190,7 @@ class Chaos:
         for served in [one for one in self._alive["worker"] if one.process.poll() is not None]:
             assert served.process.returncode == -signal.SIGKILL, served.said.read_text()
             self._forget("worker", served)
-            self.blows["worker stopped in a transaction"] += 1
+            self.blows["stop in a transaction"] += 1
 
     def _trigger_some(self) -> None:
         """As many runs as blows have fallen in proportion; some are asked for twice, with one key."""
