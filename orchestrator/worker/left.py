@@ -19,7 +19,8 @@ class Traces:
     """
 
     def __init__(self) -> None:
-        self._folder, self._environ = os.getcwd(), _environ().copy()
+        self._folder = os.open(".", os.O_PATH | os.O_CLOEXEC)  # by descriptor: it may have lost its name
+        self._environ = _environ().copy()
         self._threads = set(threading.enumerate())
 
     def enter(self, project: str) -> None:
