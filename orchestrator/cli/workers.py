@@ -14,7 +14,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     listed.add_argument("--all", action="store_true", help="also those that have ended")
     add_json_argument(listed)
     listed.set_defaults(run=_list)
-    drained = verbs.add_parser("drain", help="let a worker finish what it runs, and go")
+    drained = verbs.add_parser(
+        "drain", help="let what a worker runs keep a savepoint or end, and the worker go"
+    )
     drained.add_argument("worker", metavar="WORKER", type=whole_number, help="its number in `workers list`")
     drained.set_defaults(run=_drain)
 
@@ -57,5 +59,5 @@ def _drain(args: argparse.Namespace) -> int:
     app = build_from(args.config)
     app.client.drain(args.worker)
     app.close()
-    print(f"worker {args.worker} takes nothing more; it goes when what it runs has ended")
+    print(f"worker {args.worker} takes nothing more; it goes when what it runs has a savepoint or has ended")
     return 0

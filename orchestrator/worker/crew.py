@@ -17,7 +17,7 @@ from orchestrator.telemetry import metrics
 from orchestrator.worker import messages
 from orchestrator.worker.logs import AttemptLog
 from orchestrator.worker.runners import Runner, Runners
-from orchestrator.worker.running import Ending, Running, starts, told, told_of_death
+from orchestrator.worker.running import Running, starts, told, told_of_death
 from orchestrator.worker.stage import answer, as_json
 from orchestrator.worker.words import fit
 
@@ -116,12 +116,12 @@ class Crew:
         runner.ends.close()
         if running is None:
             return
-        if status == -signal.SIGKILL and running.ending is None and self._service.watch.killed_by_kernel():
-            running.ending = Ending.OUT_OF_MEMORY
+        if status == -signal.SIGKILL and running.ending is None:
+            running.why = self._service.watch.kernel_kills()
         said = [entry.get("text", "") for entry in last_lines(running.log, LAST_LINES)]
         report = told_of_death(running, status, said)
         if report is not None:
-            self._write(running, "ERROR", report.message.partition(";")[0], last=True)
+            self._write(running, "ERROR", report.message.partition("; it said last")[0], last=True)
             report = fit(report, running.secrets)
         self._service.end(running, report)
 

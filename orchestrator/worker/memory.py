@@ -30,8 +30,8 @@ def proportional(pid: int) -> int:
         return 0
 
 
-def above(limit: int, groups: Collection[int]) -> set[int]:
-    """Those of these process groups whose members together take more than `limit` bytes.
+def above(limit: int, groups: Collection[int]) -> dict[int, int]:
+    """What those of these process groups take whose members together take more than `limit` bytes.
 
     PSS costs milliseconds a process: it is read only where what is cheap to read comes near the limit.
     """
@@ -44,9 +44,9 @@ def above(limit: int, groups: Collection[int]) -> set[int]:
         if group in groups:
             members[group].append(pid)
     return {
-        group
+        group: took
         for group, pids in members.items()
-        if sum(map(resident, pids)) > limit // 2 and sum(map(proportional, pids)) > limit
+        if sum(map(resident, pids)) > limit // 2 and (took := sum(map(proportional, pids))) > limit
     }
 
 

@@ -42,7 +42,7 @@ class Ending(Enum):
 class Running:
     """An attempt under way, or waiting for its runner. Times are monotonic seconds.
 
-    `timeout` is the stage's `execution_timeout`; at `kill_at` its runner is killed.
+    `timeout` is the stage's `execution_timeout`; at `kill_at` its runner is killed, `why` says more of that.
     """
 
     claimed: Claimed
@@ -56,6 +56,7 @@ class Running:
     kill_at: float | None = None
     pausing: bool = False
     ending: Ending | None = None
+    why: str = ""
 
     @property
     def attempt(self) -> int:
@@ -91,7 +92,7 @@ def told(running: Running, report: Report) -> Report | None:
 
 def told_of_death(running: Running, status: int, last_said: Sequence[str]) -> Report | None:
     """What the store is told of an attempt whose runner died: of an exit code, or minus a signal."""
-    cause = f"signal {-status}" if status < 0 else f"exit code {status}"
+    hint, cause = "", f"signal {-status}" if status < 0 else f"exit code {status}"
     match running.ending:
         case Ending.TAKEN:
             return None
@@ -104,11 +105,14 @@ def told_of_death(running: Running, status: int, last_said: Sequence[str]) -> Re
         case Ending.DRAINED:
             return Report(Outcome.DRAINED, "its worker stopped")
         case Ending.OUT_OF_MEMORY:
-            cause = "out of memory"
-    name = f" ({signal.Signals(-status).name})" if cause.startswith("signal") and -status in _KNOWN else ""
+            died, cause = f"was killed, out of memory: {running.why}", "out of memory"
+            hint = "raise worker.memory_limit, or let it take less at once"
+        case None:
+            name = f" ({signal.Signals(-status).name})" if -status in _KNOWN else ""
+            died = f"died of {cause}{name}" + (f", while {running.why}" if running.why else "")
     words = last_words(last_said)
     said = "; it said last:\n  " + "\n  ".join(words) if words else ""
-    return Report(Outcome.LOST, f"its process died of {cause}{name}{said}", cause=cause, exit_code=1)
+    return Report(Outcome.LOST, f"its process {died}{said}", hint=hint, cause=cause, exit_code=1)
 
 
 def refused(error: Exception) -> Report:

@@ -45,7 +45,8 @@ def serve(
     ready: Callable[[str], None],
     environ: Mapping[str, str] = os.environ,
 ) -> int:
-    """Be a worker until SIGTERM or SIGINT, then hand back what runs; a second one is not polite about it.
+    """Be a worker until SIGTERM or SIGINT, then drain: what runs goes on to a savepoint or, where it cannot
+    keep one, to its end. A second signal kills what is left.
 
     What is handed back keeps its last savepoint and costs no try. `ready` is told once what it offers.
     Returns the exit code. Raises SettingsError or StoreError where it cannot begin.
@@ -116,10 +117,16 @@ class Service:
             metrics.slots(len(self.running), self._free)
 
     def drain(self) -> None:
-        """Claim nothing more, and ask what runs for a savepoint; what has not begun is handed back."""
+        """Claim nothing more, and ask what runs for a savepoint; what has not begun is handed back.
+
+        What cannot keep one runs to its end (rule 10).
+        """
         if self.draining:
             return
         self.draining = True
+        if self.running:
+            told = "draining: %s attempts go on to a savepoint or their end; a second signal kills them"
+            _log.info(told, len(self.running))
         with self.enduring(), self.database.transaction() as connection:
             workers.ask_to_drain(connection, self.worker)
         for running in list(self.running.values()):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.store import attempts
 from orchestrator.store.attempts import Asked
+from orchestrator.units import format_size
 from orchestrator.worker import memory, messages
 from orchestrator.worker.heartbeat import Heartbeat
 from orchestrator.worker.running import Ending, Running
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.worker.service import Service
 
 ASK_SECONDS = 1.0
+AGAIN_SECONDS = 1.0
 MEMORY_SECONDS = 0.2
 _log = logging.getLogger("fustgo.worker")
 
@@ -34,7 +36,7 @@ class Watch:
         )
         self._beats_at = now + self._interval
         self._asks_at = self._measures_at = now
-        self._kills = memory.kills()
+        self._kills = [memory.kills()] * 2  # at the last two beats
 
     def patience(self, now: float) -> float:
         """Seconds until something is due here."""
@@ -47,23 +49,28 @@ class Watch:
     def look(self, *, asked: bool) -> None:
         """Do what is due; `asked` says that a verb may want something."""
         now = self._clock.monotonic()
+        for running in list(self._begun()):  # first what needs no store: it may be out of reach
+            self._mind_deadlines(running, now)
+        if self._settings.memory_limit is not None and now >= self._measures_at:
+            self._measures_at = now + MEMORY_SECONDS
+            self._measure(self._settings.memory_limit)
         if now >= self._beats_at:
             self._beat(now)
         if self._service.running and (asked or now >= self._asks_at):
             self._asks_at = now + ASK_SECONDS
             self._heed(now)
-        if self._settings.memory_limit is not None and now >= self._measures_at:
-            self._measures_at = now + MEMORY_SECONDS
-            self._measure(self._settings.memory_limit)
-        for running in list(self._begun()):
-            self._mind_deadlines(running, now)
 
     def stop(self, running: Running, ending: Ending, *, at_once: bool) -> None:
-        """Ask an attempt to end; who has not done so after the grace period is killed."""
+        """Ask an attempt to end: at a savepoint, or at once.
+
+        Who shall end at once and has not done so after the grace period is killed. A savepoint is not waited
+        for with a watch: what cannot keep one runs to its end, and how long that takes nobody knows.
+        """
         running.ending = ending
         if running.runner is not None:
             self._service.crew.send(running.runner, messages.Stop(running.attempt, at_once=at_once))
-        running.kill_at = self._clock.monotonic() + self._grace
+        if at_once:
+            running.kill_at = self._clock.monotonic() + self._grace
 
     def kill(self, running: Running, ending: Ending) -> None:
         """End an attempt at once."""
@@ -71,10 +78,11 @@ class Watch:
         if running.runner is not None:
             running.runner.kill()
 
-    def killed_by_kernel(self) -> bool:
-        """Whether the kernel has killed for want of memory since this was last asked."""
-        before, self._kills = self._kills, memory.kills()
-        return self._kills > before
+    def kernel_kills(self) -> str:
+        """In words that the kernel has killed for want of memory about now; it does not say whom."""
+        killed = memory.kills() - self._kills[0]
+        many = f"{killed} process{'es' * (killed != 1)}"
+        return f"the kernel of this host killed {many} for want of memory" if killed else ""
 
     def _begun(self) -> Iterator[Running]:
         return (running for running in self._service.running.values() if running.runner is not None)
@@ -85,7 +93,7 @@ class Watch:
             self.kill(running, running.ending or Ending.STOPPED)
         elif running.deadline is not None and now >= running.deadline:
             running.deadline = None
-            if running.ending is None:
+            if running.ending in (None, Ending.DRAINED):
                 self.stop(running, Ending.TIMED_OUT, at_once=True)
 
     def _heed(self, now: float) -> None:
@@ -107,13 +115,16 @@ class Watch:
 
     def _measure(self, limit: int) -> None:
         begun = {running.runner.pid: running for running in self._begun() if running.runner is not None}
-        for pid in memory.above(limit, set(begun)) if begun else ():
+        for pid, took in memory.above(limit, set(begun)).items() if begun else ():
+            begun[pid].why = f"it took {took / 2**20:.1f} MiB, worker.memory_limit is {format_size(limit)}"
             self.kill(begun[pid], Ending.OUT_OF_MEMORY)
 
     def _beat(self, now: float) -> None:
         """Say that we live, from the loop itself: one that hangs shall be missed."""
-        self._beats_at = now + self._interval
+        self._beats_at = now + min(AGAIN_SECONDS, self._interval)  # where it cannot be written
         answer = self._heartbeat.beat()
+        self._beats_at = now + self._interval
+        self._kills = [self._kills[1], memory.kills()]
         if answer.ended:
             _log.warning("this worker was taken for dead: what it ran is another's by now")
             self._service.begin_anew()

@@ -119,3 +119,17 @@ def returns(*, what: str) -> Any:
         case "raises":
             raise FileNotFoundError("no such file: \udc80")
     return "plain"
+
+
+@action
+def takes_time(*, folder: str) -> None:
+    """Take the time that it takes, whatever is asked."""
+    mark(folder, "lingering")
+    wait_for(folder, "go")
+
+
+@action
+def stands_still(*, folder: str) -> None:
+    """Never end."""
+    Path(folder, "standing").write_text(str(os.getpid()))
+    threading.Event().wait()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from orchestrator.store import processes
+from tests.integration.test_worker import acting
 from tests.support.postgres import Cluster
-from tests.support.site import Site, site
+from tests.support.site import PATIENCE, Site, site
 
 REFUSE = {
     "sqlite": ["CREATE TRIGGER refuse BEFORE INSERT ON variables BEGIN SELECT RAISE(ABORT, 'not this'); END"],
@@ -64,3 +68,30 @@ def test_one_refused_report_fails_its_attempt_without_a_retry_and_no_other(place
     assert said["raises"].endswith("no such file: \\udc80")
     assert len(place.rows()) == 1
     worker.end()
+
+
+def test_deadlines_hold_while_the_store_is_out_of_reach_and_nothing_that_ended_is_forgotten(
+    tmp_path: Path, postgres: Cluster
+) -> None:
+    name = postgres.create()
+    with site(tmp_path, {"FUSTGO_DATABASE__URL": postgres.url(name)}) as place:
+        worker = place.worker(grace="100ms")
+        hangs = place.run(acting("stands_still", folder=str(tmp_path), execution_timeout="3s"))
+        ends = place.run(acting("takes_time", folder=str(tmp_path)))
+        for mark in ("standing", "lingering"):
+            place.until((tmp_path / mark).exists, mark)
+        postgres.sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        (tmp_path / "go").touch()
+        pid = int((tmp_path / "standing").read_text())
+        until = monotonic() + PATIENCE
+        while processes.start_time(pid) is not None:
+            assert monotonic() < until, place.said()
+            threading.Event().wait(0.02)
+        postgres.sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        assert place.wait(ends).state == "success"
+        assert place.wait(hangs).state == "failed"
+        assert (place.stages(hangs)["stands_still"].error or {})["message"] == "timed out after 3 s"
+        assert (place.outcomes(ends), place.outcomes(hangs)) == (["success"], ["failed"])
+        worker.end()
+    postgres.drop(name)

@@ -75,3 +75,26 @@ def test_a_death_is_told_by_its_cause(
     if outcome is Outcome.LOST:
         assert cause in report.message
         assert report.message.endswith("the last words")
+
+
+@pytest.mark.parametrize(
+    ("ending", "why", "message"),
+    [
+        (
+            Ending.OUT_OF_MEMORY,
+            "it took 312 MiB, worker.memory_limit is 100MiB",
+            "its process was killed, out of memory: it took 312 MiB, worker.memory_limit is 100MiB",
+        ),
+        (
+            None,
+            "the kernel of this host killed 2 processes",
+            "its process died of signal 9 (SIGKILL), while the kernel of this host killed 2 processes",
+        ),
+    ],
+)
+def test_a_kill_says_what_is_known_of_it(ending: Ending | None, why: str, message: str) -> None:
+    killed = running(ending)
+    killed.why = why
+    report = told_of_death(killed, -9, [])
+    assert report is not None
+    assert report.message == message
