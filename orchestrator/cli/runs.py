@@ -110,6 +110,7 @@ def _why(args: argparse.Namespace) -> int:
 
 def _print_stage(view: RunView, stage: StageView, now: datetime) -> None:
     from orchestrator.cli.render import moment, shortened, table
+    from orchestrator.store.views import lines_of
 
     row, later = stage.stage_run, stage.due is not None and stage.due > now
     words = [view.shown(stage, now), f"until {moment(stage.due)}" if later else ""]
@@ -119,13 +120,14 @@ def _print_stage(view: RunView, stage: StageView, now: datetime) -> None:
         print(indent(row.error.get("message", ""), "  "))
     tries = [
         [
-            attempt.id,
-            attempt.outcome or attempt.state,
-            moment(attempt.claimed_at),
-            moment(attempt.ended_at),
-            shortened((attempt.error or {}).get("message", "")),
+            str(first.id) if first is last else f"{first.id}..{last.id}",
+            str(last.outcome or last.state) + ("" if first is last else f", {len(line)} times"),
+            moment(first.claimed_at),
+            moment(last.ended_at),
+            shortened((last.error or {}).get("message", "")),
         ]
-        for attempt in stage.attempts
+        for line in lines_of(stage.attempts)
+        for first, last in [(line[0], line[-1])]
     ]
     if tries:
         print(table(["attempt", "outcome", "claimed", "ended", "error"], tries, indent="  "))

@@ -86,7 +86,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Snooze:
-    """Not yet: look again at `until`, or after `seconds`. It costs no try, and no slot meanwhile."""
+    """Not yet: look again at `until`, or after `seconds`; a second passes in any case. It costs no try, and
+    no slot meanwhile.
+    """
 
     until: datetime | None = None
     seconds: float | None = None

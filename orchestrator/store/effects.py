@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,7 @@ from orchestrator.store.transitions import tell
 from orchestrator.store.verbs.triggering import loaded_dag
 
 audits = table_of(Audit)
+_log = logging.getLogger("fustgo.store")
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ def apply(
     """Apply the effects of an action that has succeeded; where one cannot be, write none and say why.
 
     `set_variable` sets or overwrites. `trigger_run` inserts a queued run of a loaded DAG, unless a run of its
-    `run_id` is there: that is made from the triggering run and node where none is given, so a repeat starts
-    nothing. No DAG row is locked; whoever promotes runs does that (rule 8.13).
+    `run_id` is there, which an event tells then. A `run_id` that is not given is made from the triggering run
+    and node, so that a repeat starts nothing. No DAG row is locked; who promotes runs does that (rule 8.13).
     """
     triggers: list[_Trigger] = []
     for effect in effects:
@@ -80,6 +82,8 @@ def apply(
         if _insert_run(connection, run, trigger, now):
             target = f"{trigger.dag.dag_id}/{trigger.run_id}"
             _audit(connection, run, stage_run, attempt, "trigger", target, now)
+        else:
+            _tell_of_none(connection, run, stage_run, attempt, trigger, now)
     return None
 
 
@@ -151,6 +155,19 @@ def _insert_run(connection: Connection, by: Run, trigger: _Trigger, now: datetim
     stage_runs.add(connection, number, trigger.version.id, graph, lane="live")
     hints.mark(connection, "run")
     return True
+
+
+def _tell_of_none(
+    connection: Connection, by: Run, stage_run: StageRun, attempt: int, trigger: _Trigger, now: datetime
+) -> None:
+    """Say that nothing was triggered, since a run of that name is there."""
+    table, name = runs.runs, f"{trigger.dag.dag_id}/{trigger.run_id}"
+    named = (table.c.dag == trigger.dag.id) & (table.c.run_id == trigger.run_id)
+    there = connection.execute(select(table.c.number).where(named)).scalar_one()
+    ids = {"run": by.number, "stage_run": stage_run.id, "attempt": attempt}
+    tell(connection, "trigger", now=now, new="there", detail={"run": there, "name": name}, **ids)
+    said = "node %r of run %s triggers nothing: run %s (%s) is there already"
+    _log.info(said, stage_run.stage, by.number, there, name, extra=ids)
 
 
 def _project(connection: Connection, by: Run) -> str:

@@ -24,6 +24,7 @@ from orchestrator.store.dags import dags, graph_known, graph_of, versions
 from orchestrator.store.sets import within
 
 MAX_RESULT = 64 * 1024  # bytes of a stage's result as JSON
+SHORTEST_SNOOZE = timedelta(seconds=1)  # one that is over already would be looked at without an end
 
 
 @dataclass(frozen=True)
@@ -164,8 +165,8 @@ class _Batch:
         old, new = row.stage_state, StageState.QUEUED
         moves.stage(row.run, row.stage_run, old, new, silent=silent, **values)
         due = self.now + timedelta(seconds=again.delay)
-        if report.outcome == Outcome.SNOOZED and report.until is not None and again.only is None:
-            due = max(self.now, report.until)
+        if report.outcome == Outcome.SNOOZED and again.only is None:
+            due = max(self.now + SHORTEST_SNOOZE, report.until or self.now)
         moves.enqueue(row.stage_run, due=due, only=again.only)
         self._due[row.id] = due
         self._following(row).queues = True

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Select, Table, func, select
 
 from orchestrator.runs.shown import shown_stage
-from orchestrator.runs.states import AttemptState, EpochState
+from orchestrator.runs.states import AttemptState, EpochState, Outcome
 from orchestrator.store import dags, stage_runs, workers
 from orchestrator.store.tables import Attempt, Dag, Epoch, Progress, Run, StageRun, Worker, table_of
 from orchestrator.store.tables.entity import value
@@ -72,6 +73,12 @@ class RunView:
             last=ended[-1] if ended else None,
             now=now,
         )
+
+
+def lines_of(attempts: Iterable[Attempt]) -> list[list[Attempt]]:
+    """Attempts as people are told of them: each by itself, but those that snoozed in a row together."""
+    grouped = groupby(attempts, lambda one: None if one.outcome == Outcome.SNOOZED else one.id)
+    return [list(together) for _, together in grouped]
 
 
 def show_run(connection: Connection, run: Run) -> RunView:

@@ -204,3 +204,5 @@ def test_a_sensor_snoozes_until_it_sees_and_that_is_no_try(shell: Shell) -> None
     shown = json.loads(shell.run("runs", "show", "1", "--json").out)["stages"]
     assert [attempt["outcome"] for attempt in shown[0]["attempts"]] == ["snoozed", "snoozed", "success"]
     assert (shown[0]["tries"], shown[1]["result"]) == (0, {"after": "seen"})
+    table = shell.run("runs", "show", "1").out.splitlines()
+    assert [" ".join(line.split()[:4]) for line in table if "snoozed" in line] == ["1..2 snoozed, 2 times"]

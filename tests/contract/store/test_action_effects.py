@@ -14,7 +14,7 @@ from orchestrator.runs.states import Outcome
 from orchestrator.store import runs, variables
 from orchestrator.store.database import Database
 from orchestrator.store.given import given_to, stored_variables
-from orchestrator.store.tables import Run, table_of
+from orchestrator.store.tables import Event, Run, table_of
 from orchestrator.store.tables.services import Audit
 from tests.support.services import Service
 from tests.support.store import ManualClock, graph
@@ -27,6 +27,7 @@ TRIGGER: dict[str, Any] = {
     "run_id": None,
 }
 CHAIN = graph({"a": [], "b": ["a"]})
+EVENTS = table_of(Event)
 
 
 @pytest.fixture
@@ -83,8 +84,17 @@ def test_a_run_id_that_is_there_starts_nothing(service: Service) -> None:
     service.begin(CHAIN)
     named = {**TRIGGER, "run_id": "mine"}
     service.finish(service.must_claim("a").attempt, effects=(named,))
-    service.finish(service.must_claim("b").attempt, effects=(named,))
-    assert [run.run_id for run in triggered(service)] == ["mine"]
+    attempt = service.must_claim("b").attempt
+    service.finish(attempt, effects=(named,))
+    [there] = triggered(service)
+    assert there.run_id == "mine"
+    with service.database.read() as connection:
+        [told] = connection.execute(select(EVENTS).where(EVENTS.c.kind == "trigger")).all()
+    assert (told.new, told.attempt, told.detail) == (
+        "there",
+        attempt,
+        {"run": there.number, "name": "report/mine"},
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -206,6 +206,15 @@ def test_a_stage_and_one_below_it_end_in_one_transaction(command: Command, datab
     steps.finish(database, {attempt: Report(Outcome.SUCCESS) for attempt in attempts.values()})
     assert command.states(run.number) == {"a": "success", "b": "success", "c": "queued"}
     assert [row.waiting for row in command.stages(run.number).values()] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("until", [None, START - timedelta(days=1), START + timedelta(milliseconds=50)])
+def test_a_snooze_that_is_over_already_takes_a_second_all_the_same(
+    command: Command, until: datetime | None
+) -> None:
+    command.start(CHAIN)
+    finished = command.finish(command.must_claim("a").attempt, Outcome.SNOOZED, until=until)
+    assert finished.due == START + timedelta(seconds=1)
 
 
 def test_a_snoozed_attempt_is_replaced_by_one_due_then_without_a_try_or_an_event(
