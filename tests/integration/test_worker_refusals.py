@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from orchestrator.store import processes
-from tests.integration.test_worker import acting
+from tests.integration.test_worker_drains import acting
 from tests.support.postgres import Cluster
 from tests.support.site import PATIENCE, Site, site
 
