@@ -35,6 +35,7 @@ class Crew:
     def __init__(self, service: Service, pool: Runners) -> None:
         self._service, self.pool = service, pool
         self._database, self._selector = service.database, service.selector
+        self._born: list[Runner] = []
 
     def take(self, key: selectors.SelectorKey, events: int) -> None:
         """Take what a runner has sent, or has said to its stdout and stderr."""
@@ -47,21 +48,27 @@ class Crew:
             self._note(runner)
 
     def take_news(self) -> None:
-        """Enter those who were born, and bury those who are gone."""
+        """Bury those who are gone; `welcome` those who were born."""
         born, gone = self.pool.news()
-        if born:
-            with self._database.transaction() as connection:
-                self.enter(connection, born)
-            for runner in born:
-                for source in (runner.ends.connection, runner.ends.out, runner.ends.err):
-                    self._selector.register(source, _READ, runner)
-                self.pool.ready(runner)
-                metrics.runner_started()
+        self._born += born
         for runner, status in gone:
             self._bury(runner, status)
         if gone:
             with self._service.enduring(), self._database.transaction() as connection:
                 runners.end(connection, [runner.row for runner, _ in gone], self._service.clock.now())
+
+    def welcome(self) -> None:
+        """Enter those who were born and have no row yet, as soon as the store can be reached."""
+        born = [runner for runner in self._born if self.pool.alive.get(runner.pid) is runner]
+        if born:
+            with self._database.transaction() as connection:
+                self.enter(connection, born)
+        self._born = []
+        for runner in born:
+            for source in (runner.ends.connection, runner.ends.out, runner.ends.err):
+                self._selector.register(source, _READ, runner)
+            self.pool.ready(runner)
+            metrics.runner_started()
 
     def enter(self, connection: Any, found: list[Runner]) -> None:
         """Write the rows of runners, which then may get orders."""

@@ -112,6 +112,7 @@ class Service:
                 self._finish()
             with self.enduring():  # whatever became of that; before a claim: it may have been taken for dead
                 self.watch.look(asked=asked)
+                self.crew.welcome()
                 self._claim()
                 self._begin()
             metrics.slots(len(self.running), self._free)

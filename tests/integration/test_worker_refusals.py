@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -70,6 +70,14 @@ def test_one_refused_report_fails_its_attempt_without_a_retry_and_no_other(place
     worker.end()
 
 
+def soon(true: Callable[[], bool], place: Site) -> None:
+    """Wait for something that no store tells of."""
+    until = monotonic() + PATIENCE
+    while not true():
+        assert monotonic() < until, place.said()
+        threading.Event().wait(0.02)
+
+
 def test_deadlines_hold_while_the_store_is_out_of_reach_and_nothing_that_ended_is_forgotten(
     tmp_path: Path, postgres: Cluster
 ) -> None:
@@ -84,14 +92,17 @@ def test_deadlines_hold_while_the_store_is_out_of_reach_and_nothing_that_ended_i
         postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
         (tmp_path / "go").touch()
         pid = int((tmp_path / "standing").read_text())
-        until = monotonic() + PATIENCE
-        while processes.start_time(pid) is not None:
-            assert monotonic() < until, place.said()
-            threading.Event().wait(0.02)
+        zygote = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        children = Path(f"/proc/{zygote}/task/{zygote}/children")
+        soon(lambda: processes.start_time(pid) is None, place)
+        soon(lambda: len(children.read_text().split()) == 2, place)  # another one in its place, without a row
+        complaints = place.said().count("the store: ")
+        soon(lambda: place.said().count("the store: ") > complaints + 1, place)
         postgres.sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         assert place.wait(ends).state == "success"
         assert place.wait(hangs).state == "failed"
         assert (place.stages(hangs)["stands_still"].error or {})["message"] == "timed out after 3 s"
         assert (place.outcomes(ends), place.outcomes(hangs)) == (["success"], ["failed"])
+        assert len(place.rows()) == 1
         worker.end()
     postgres.drop(name)
