@@ -143,6 +143,17 @@ def test_what_an_attempt_leaves_running_is_ended_and_speaks_in_no_other_log(
     worker.end()
 
 
+def test_a_runner_serves_many_attempts_that_leave_nothing(place: Site) -> None:
+    worker = place.worker(slots=1)
+    command = {"id": "said", "type": "bash", "kind": "action", "config": {"command": "echo said"}}
+    documents = [through("talks"), {"id": "bash", "nodes": [command]}, through("talks")]
+    numbers = [place.run(document) for document in documents]
+    assert [place.wait(run).state for run in numbers] == ["success"] * 3
+    logs = [place.log(run, next(iter(place.stages(run))), place.attempts(run)[0].id) for run in numbers]
+    assert len({texts(lines)[0].rpartition("process ")[2] for lines in logs}) == 1
+    worker.end()
+
+
 def test_a_silent_attempt_that_is_killed_has_a_beginning_and_an_end_in_its_log(
     shared: Site, tmp_path: Path
 ) -> None:
