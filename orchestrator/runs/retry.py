@@ -12,16 +12,16 @@ LONGEST_DELAY = 24 * 3600.0  # seconds; the cap of an exponential wait that name
 def delay(stage: Stage, failures: int, attempt: int) -> float:
     """Seconds to wait after the `failures`-th failure (counted from 1) before the next try.
 
-    `retry_delay`. With `retry_exponential_backoff` a time between 0 and that times 2 to the power of the
-    failures before this one, never above `max_retry_delay` (a day where the author gave none): stages that
-    failed together do not come back together ("full jitter", AWS Architecture Blog, 2015). The attempt that
-    failed decides which time it is.
+    `retry_delay`. With `retry_exponential_backoff` that times 2 to the power of the failures before this one,
+    never above `max_retry_delay` (a day where the author gave none), of which between a half and the whole is
+    waited: stages that failed together do not come back together, and none at once ("equal jitter", AWS
+    Architecture Blog, 2015). The attempt that failed decides which time it is.
     """
     if not stage.retry_exponential_backoff:
         return stage.retry_delay
     cap = LONGEST_DELAY if stage.max_retry_delay is None else stage.max_retry_delay
     doublings = min(failures - 1, 64)  # beyond any cap, and short of an overflow
-    return min(cap, stage.retry_delay * 2.0**doublings) * scatter(attempt)
+    return min(cap, stage.retry_delay * 2.0**doublings) * (0.5 + scatter(attempt) / 2)
 
 
 def scatter(number: int) -> float:
