@@ -1,7 +1,7 @@
 """Keeps services alive as child processes, forked from this one before it does anything itself.
 
-A service that dies is started again, later each time. Asked to end, all are asked, and waited for. Where this
-process is killed, the kernel asks them in its place.
+A service that dies is started again, later each time; one that ends well was drained, and stays away. Asked
+to end, all are asked, and waited for. Where this process is killed, the kernel asks them in its place.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Supervisor:
         gc.collect()
         gc.freeze()  # what is imported stays shared with the children
         with self._signals() as woken:
-            while self._living() or not self._asked:
+            while self._living() or (not self._asked and self._due()):
                 if not self._asked:
                     self._start_due()
                 ready, _, _ = select.select([woken, *self._readers], [], [], self._patience())
@@ -72,6 +72,10 @@ class Supervisor:
 
     def _living(self) -> list[_Service]:
         return [service for service in self._children if service.pid]
+
+    def _due(self) -> bool:
+        """Whether a service is to be started."""
+        return any(service.again_at is not None for service in self._children)
 
     def _patience(self) -> float | None:
         waits = [service.again_at for service in self._children if service.again_at is not None]
@@ -117,6 +121,10 @@ class Supervisor:
         elif code == 2 and not service.is_ready:  # its settings are wrong: another try would end the same
             self._code = 2
             self._end_all()
+        elif code == 0 and service.is_ready:
+            print(
+                f"{service.name} was drained; it starts again with this command", file=sys.stderr, flush=True
+            )
         else:
             lived = time.monotonic() - service.began
             service.deaths = 1 if lived > _STABLE else service.deaths + 1

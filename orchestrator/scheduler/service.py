@@ -117,8 +117,8 @@ class Scheduler:
         self._database, self._stop = database, stop
         self._rescuer = Rescuer(database, lease=settings.worker.lease.total_seconds())
         self._listener = hints.listen(database)
-        self._timeouts = Duty(self._time_out)
-        self._duties = [Duty(self._beat), Duty(self._rescue), Duty(self._promote), self._timeouts]
+        self._beats, self._timeouts = Duty(self._beat), Duty(self._time_out)
+        self._duties = [self._beats, Duty(self._rescue), Duty(self._promote), self._timeouts]
         self._interval = settings.worker.heartbeat_interval.total_seconds()
         self._worker = self._register()
         self._draining = False
@@ -141,8 +141,11 @@ class Scheduler:
             if loading.fileno() in ready:
                 loading.must_have_loaded()
                 open_ends.remove(loading.fileno())
-            if heard in ready and "run" in self._listener.take():
+            told = self._listener.take() if heard in ready else set()
+            if "run" in told:
                 self._timeouts.due = 0.0  # a run that began may be the next to end
+            if "ask" in told:
+                self._beats.due = 0.0  # perhaps this scheduler is asked to go
 
     def close(self) -> None:
         """Say good-bye."""

@@ -113,7 +113,10 @@ def end_dead(connection: Connection, worker: int, beat_seen: int, now: datetime)
 
 
 def ask_to_drain(connection: Connection, worker: int) -> bool:
-    """Ask a worker to finish what it has and to go; it hears it with its next beat. False: it has ended."""
+    """Ask a worker to finish what it has and to go; False: it has ended.
+
+    It looks when it hears the hint `ask`, and at its next beat.
+    """
     done = connection.execute(
         update(workers).where(workers.c.id == worker, workers.c.ended_at.is_(None)).values(draining=True)
     )

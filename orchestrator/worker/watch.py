@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from orchestrator.store import attempts
+from orchestrator.store import attempts, workers
 from orchestrator.store.attempts import Asked
 from orchestrator.units import format_size
 from orchestrator.worker import memory, messages
@@ -56,6 +56,8 @@ class Watch:
             self._measure(self._settings.memory_limit)
         if now >= self._beats_at:
             self._beat(now)
+        if asked and not self._service.draining:
+            self._mind_drain()
         if self._service.running and (asked or now >= self._asks_at):
             self._asks_at = now + ASK_SECONDS
             self._heed(now)
@@ -95,6 +97,12 @@ class Watch:
             running.deadline = None
             if running.ending in (None, Ending.DRAINED):
                 self.stop(running, Ending.TIMED_OUT, at_once=True)
+
+    def _mind_drain(self) -> None:
+        with self._service.database.read() as connection:
+            wanted = workers.get(connection, self._service.worker).draining
+        if wanted:
+            self._service.drain()
 
     def _heed(self, now: float) -> None:
         with self._service.database.read() as connection:

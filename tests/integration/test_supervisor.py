@@ -36,7 +36,12 @@ def brief(ready):
     ready(str(os.getpid()))
     return 1
 
+def drained(ready):
+    ready(str(os.getpid()))
+    return 0
+
 kinds = {"one": waiting("one"), "two": waiting("two"), "stubborn": stubborn, "wrong": wrong, "brief": brief}
+kinds["drained"] = drained
 supervisor.FIRST_WAIT = 0.05
 chosen = {name: kinds[name] for name in sys.argv[1:]}
 sys.exit(supervisor.Supervisor(chosen, lambda: os.write(1, b"all ready\\n")).run())
@@ -107,6 +112,12 @@ def test_a_service_that_is_killed_starts_again() -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
         assert "one ended (signal 9); it starts again in 0.05 s" in complaints(process)
+
+
+def test_a_service_that_was_drained_stays_away_and_the_last_one_ends_the_command() -> None:
+    with supervised("drained") as process:
+        assert process.wait(20) == 0
+        assert complaints(process) == "drained was drained; it starts again with this command\n"
 
 
 def test_one_that_dies_again_and_again_is_started_later_each_time() -> None:
