@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from operators.actions.bash import Bash
-    from operators.actions.set_variable import SetVariable
+    from operators.actions.set_variable import StoreVariable
     from operators.actions.sql import Sql
     from operators.actions.trigger_dag import TriggerDag
     from operators.csv import CsvInput, CsvOutput
@@ -32,10 +32,10 @@ __all__ = [
     "ParquetInput",
     "ParquetOutput",
     "Route",
-    "SetVariable",
     "Sql",
     "SqliteInput",
     "SqliteOutput",
+    "StoreVariable",
     "TriggerDag",
 ]
 
@@ -50,7 +50,7 @@ _HOMES = {
     "ParquetInput": "parquet",
     "ParquetOutput": "parquet",
     "Route": "transforms.route",
-    "SetVariable": "actions.set_variable",
+    "StoreVariable": "actions.set_variable",
     "Sql": "actions.sql",
     "SqliteInput": "sqlite",
     "SqliteOutput": "sqlite",

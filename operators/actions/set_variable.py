@@ -13,7 +13,7 @@ from orchestrator.sdk.operator import operator
 
 
 @operator("set_variable")
-class SetVariable(action.Action):
+class StoreVariable(action.Action):
     """Sets a variable, which outlives the run; its result is the value."""
 
     key: str = Field(description="The variable's name.", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")

@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from operators.actions.bash import Bash
-from operators.actions.set_variable import SetVariable
+from operators.actions.set_variable import StoreVariable
 from operators.actions.sql import Sql, statements_of
 from operators.actions.trigger_dag import TriggerDag
 from orchestrator.engine.signals import Signals
@@ -237,6 +237,6 @@ def test_trigger_dag_and_set_variable_leave_it_to_their_effects() -> None:
     )
     value = {"is": "{{ results.load.rows }}", "day": "on {{ params.day }}"}
     kept = {"is": 7, "day": "on monday"}
-    report = attempt(SetVariable("v", key="Last", value=value))
+    report = attempt(StoreVariable("v", key="Last", value=value))
     assert report.results == {"v": kept}
     assert report.effects == ({"effect": "set_variable", "key": "last", "value": kept},)

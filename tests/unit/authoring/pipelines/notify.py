@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operators import Bash, CsvInput, CsvOutput, Filter, SetVariable, Sql
+from operators import Bash, CsvInput, CsvOutput, Filter, Sql, StoreVariable
 from orchestrator import DAG, Context, Result, action, branch, short_circuit
 from orchestrator import SetVariable as Variable
 
@@ -54,7 +54,7 @@ with DAG("notify", params={"limit": 10, "allowed": True, "runs": 0}) as dag:
         env={"N": "{{ results.counted[0].n }}", "DAY": "{{ ds }}", "COLOUR": "{{ var.colour }}"},
     )
     always = told("always", rows="{{ results.counted[0].n }}")
-    keep = SetVariable(
+    keep = StoreVariable(
         "keep", key="last", value={"rows": "{{ results.out.rows }}", "said": "{{ results.told }}"}
     )
 
