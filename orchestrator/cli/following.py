@@ -24,20 +24,33 @@ class LogReader:
     """The log lines of a run that were not read yet: of these stages, in the order of the attempts.
 
     `nodes`: only lines of these, and those that name none; empty: all. `attempt`: of this one alone.
+    `from_newest`: of each stage from that attempt on that had begun last when it was first seen.
     """
 
     client: Client
     nodes: Collection[str] = ()
     attempt: int | None = None
+    from_newest: bool = False
+    _first: dict[str, int] = field(default_factory=dict)
     _offsets: dict[int, int] = field(default_factory=dict)
 
     def new(self, run: Run, stages: Collection[StageView]) -> Iterator[tuple[str, int, dict[str, Any]]]:
         """Stage, attempt and line of everything that has come since the last call."""
         for attempt, stage in sorted((tried.id, stage) for stage, tried in _attempts(stages)):
-            if self.attempt in (None, attempt):
+            if self._is_wanted(stage, attempt, stages):
                 for line in self._lines(run, stage, attempt):
                     if not self.nodes or line.get("node") in ("", None, *self.nodes):
                         yield stage, attempt, line
+
+    def _is_wanted(self, stage: str, attempt: int, stages: Collection[StageView]) -> bool:
+        if self.from_newest and stage not in self._first:
+            begun = [
+                tried.id
+                for name, tried in _attempts(stages)
+                if name == stage and tried.claimed_at is not None
+            ]
+            self._first[stage] = max(begun, default=0)
+        return self.attempt in (None, attempt) and attempt >= self._first.get(stage, 0)
 
     def _lines(self, run: Run, stage: str, attempt: int) -> Iterator[dict[str, Any]]:
         while True:

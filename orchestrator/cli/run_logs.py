@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
+    parser.description = "What the newest attempt of each stage has logged."
     add_run_argument(parser)
     parser.add_argument(
         "node", nargs="?", metavar="NODE", help="only its lines, and those of its stage that name no node"
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on until what is shown has ended")
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--all-attempts", action="store_true", help="also those before the newest of each stage"
+    )
+    which.add_argument(
         "--attempt", type=whole_number, metavar="N", help="one attempt, by its number in `runs show`"
     )
     add_json_argument(parser)
@@ -36,9 +41,11 @@ def _logs(args: argparse.Namespace) -> int:
     try:
         view = app.client.show_run(args.run_name)
         chosen = _chosen(view, args)
-        attempt = args.attempt if args.attempt or args.follow or len(chosen) > 1 else _newest(chosen[0])
-        reader = LogReader(app.client, (args.node,) if args.node else (), attempt)
-        printer = LinePrinter(sys.stdout, as_json=args.json, headed=len(chosen) > 1 or args.follow)
+        newest = not args.all_attempts and args.attempt is None
+        reader = LogReader(app.client, (args.node,) if args.node else (), args.attempt, from_newest=newest)
+        printer = LinePrinter(
+            sys.stdout, as_json=args.json, headed=len(chosen) > 1 or args.follow or args.all_attempts
+        )
         if args.follow:
             _follow(app, args, reader, printer)
         elif not _print_new(view, chosen, reader, printer) and not args.json:
@@ -81,10 +88,6 @@ def _nothing(view: RunView, chosen: list[StageView]) -> str:
         if attempt.outcome is not None
     ]
     return "\n".join(ended) or f"run {view.run.number} has logged nothing here yet"
-
-
-def _newest(stage: StageView) -> int | None:
-    return stage.attempts[-1].id if stage.attempts else None
 
 
 def _chosen(view: RunView, args: argparse.Namespace) -> list[StageView]:

@@ -319,7 +319,9 @@ def test_logs_are_shown_by_node_and_attempt(shell: Shell, services: Services) ->
     assert of_node.splitlines() == ["12:00:01 of the stage", "12:00:01 kept of kept"]
     newest = shell.run("runs", "logs", "1", "kept").out
     assert newest.splitlines() == ["12:00:01 once more"]
-    everything = shell.run("runs", "logs", "1", "--json").out.splitlines()
+    assert shell.run("runs", "logs", "1").out.splitlines()[-1:] == ["12:00:01 once more"]
+    assert "of kept" not in shell.run("runs", "logs", "1").out
+    everything = shell.run("runs", "logs", "1", "--all-attempts", "--json").out.splitlines()
     assert [(json.loads(line)["attempt"], json.loads(line)["text"]) for line in everything] == [
         (first.attempt, "of the stage"),
         (first.attempt, "of kept"),
