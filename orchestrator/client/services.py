@@ -19,6 +19,7 @@ from orchestrator.dag.manual import manual_interval
 from orchestrator.dag.model import Dag
 from orchestrator.dag.params import resolve_params
 from orchestrator.errors import UsageError
+from orchestrator.runs.effects import Remark
 from orchestrator.runs.times import given_date
 from orchestrator.store import promotion, runs
 from orchestrator.store.verbs import abandoning, cancelling, clearing, marking, noting, pausing, retrying
@@ -65,8 +66,9 @@ class ServiceVerbs(Surface):
             now = self.clock.now()
             run, created = trigger_run(connection, found, version, wanted, now)
             before = NOTHING if created else standing(connection, run.number)
+            there = () if created else (Remark("", f"run {run.number} is there already: {run.run_id}"),)
             return conclude(
-                connection, run.number, "trigger", before, (), actor=self.actor, dry_run=dry_run, now=now
+                connection, run.number, "trigger", before, there, actor=self.actor, dry_run=dry_run, now=now
             )
 
         return self._promoted(perform(self.database, transaction))

@@ -65,7 +65,7 @@ class RowsAgain:
 
 @dataclass(frozen=True)
 class Remark:
-    """What the changes do not say by themselves: what is lost, what goes on."""
+    """What the changes do not say by themselves: what is lost, what goes on. No `stage`: of the run."""
 
     stage: str
     text: str
@@ -87,6 +87,8 @@ class Effects:
         """The list as people read it; `nothing changes` where that is so."""
         told = [_of_extra(extra) for extra in self.extras if isinstance(extra, Named)]
         told += [line for change in self.changes for line in _of_change(self.run, change)]
+        if new := sum(map(_is_new_stage, self.changes)):
+            told.append(f"{new} stage{'s' * (new != 1)}")
         told += [_of_ask(ask) for ask in self.asks]
         told += [_of_extra(extra) for extra in self.extras if not isinstance(extra, Named)]
         return told or ["nothing changes"]
@@ -143,6 +145,10 @@ def _of_change(run: int, change: Change) -> Iterator[str]:
             yield from _of_attempt(change)
 
 
+def _is_new_stage(change: Change) -> bool:
+    return change.kind == "stage" and change.id is None
+
+
 def _of_run(run: int, change: Change) -> Iterator[str]:
     name = f"run {run}"
     if change.id is None:
@@ -158,14 +164,14 @@ def _of_run(run: int, change: Change) -> Iterator[str]:
     if "version" in change.columns:
         yield f"{name} moves to the newest version of its DAG"
     if "note" in change.columns:
-        yield f"{name}: its note is {change.becomes('note')!r}"
+        note = change.becomes("note")
+        yield f"{name}: its note is {note!r}" if note else f"{name}: its note is removed"
 
 
 def _of_stage(change: Change) -> Iterator[str]:
     name = f"stage {change.stage}"
-    if change.id is None:
-        yield f"{name} is new: {change.becomes('state')}"
-        return
+    if _is_new_stage(change):
+        return  # they are counted
     over = ", starts over" if "base" in change.columns else ""
     if "state" in change.columns:
         old, new = change.columns["state"]
@@ -201,4 +207,4 @@ def _of_extra(extra: Extra) -> str:
             bound = "at least " if extra.at_least else ""
             return f"{extra.node}: {bound}{extra.rows:,} rows come a second time"
         case Remark():
-            return f"stage {extra.stage}: {extra.text}"
+            return f"stage {extra.stage}: {extra.text}" if extra.stage else extra.text

@@ -61,21 +61,22 @@ def pause(
 def resume(connection: Connection, run: Run, now: datetime, *, node: str | None = None) -> Iterable[Extra]:
     """Take the pause flag off a run, or off the stage of a node; timeouts have stood still meanwhile.
 
-    Raises RefusedError where it is not paused. The run must be locked.
+    Nothing changes where it is not paused. Raises RefusedError where the run has ended unpaused. The run must
+    be locked.
     """
     if node is not None:
         named, stage_run = stage_named(connection, run, node)
         if not stage_run.paused:
-            raise RefusedError(f"stage {stage_run.stage} of run {run.number} is not paused")
+            return [named, Remark(stage_run.stage, "is not paused")]
         stage_runs.change(connection, stage_run.id, paused=False)
         ids = {"run": run.number, "stage_run": stage_run.id}
         tell(connection, "stage", now=now, old="paused", new=stage_run.state, **ids)
         return [named]
     if not run.paused:
-        raise RefusedError(
-            f"run {run.number} is not paused",
-            hint=_paused_stages(stage_runs.all_of_run(connection, run.number)),
-        )
+        if run.state in RUN_ENDS:
+            raise RefusedError(f"run {run.number} has ended ({run.state}): there is nothing to resume")
+        paused = _paused_stages(stage_runs.all_of_run(connection, run.number))
+        return [Remark("", f"run {run.number} is not paused{paused}")]
     later = {}
     if run.timeout_at is not None:
         later["timeout_at"] = run.timeout_at + (now - (_paused_at(connection, run) or now))
@@ -126,4 +127,4 @@ def _paused_at(connection: Connection, run: Run) -> datetime | None:
 
 def _paused_stages(rows: Iterable[StageRun]) -> str:
     names = [row.stage for row in rows if row.paused]
-    return f"its stage {names[0]} is: resume that" if names else ""
+    return f"; its stage {names[0]} is: resume that" if names else ""

@@ -20,12 +20,21 @@ LOAD = staged({"load": "", "tell": ["load"]}, {"load": ("people", "out")})
 # trigger
 
 
+def test_stages_of_a_new_run_are_counted_and_an_empty_note_is_told_as_removed(service: Service) -> None:
+    service.load(graph({"a": "", "b": "a"}))
+    done = service.client.trigger("people", note="first")
+    assert done.effects.lines()[1:] == ["2 stages"]
+    assert service.client.note(str(done.run.number), "").effects.lines() == [
+        f"run {done.run.number}: its note is removed"
+    ]
+
+
 def test_a_trigger_with_the_same_run_id_or_key_is_the_same_run(service: Service) -> None:
     service.load(CHAIN, header={"params": {"day": {"type": "integer", "default": 1}}})
     first = service.client.trigger("people", run_id="mine", params={"day": "3"}, note="once")
     again = service.client.trigger("people", run_id="mine", params={"day": 3})
     assert (first.run.number, first.run.params, first.run.note) == (again.run.number, {"day": 3}, "once")
-    assert again.effects.lines() == ["nothing changes"]
+    assert again.effects.lines() == [f"run {again.run.number} is there already: {again.run.run_id}"]
     keyed = service.client.trigger("people", key="message 7")
     assert service.client.trigger("people", key="message 7").run.number == keyed.run.number
     with pytest.raises(RefusedError, match="other values of day"):
