@@ -28,7 +28,6 @@ from orchestrator.engine.signals import Signals
 from orchestrator.errors import FustgoError, UsageError
 from orchestrator.runs.figures import node_figures
 from orchestrator.runs.report import Report
-from orchestrator.runs.states import Outcome
 from orchestrator.runs.times import given_date
 from orchestrator.sdk.connection import CONNECTION_PREFIX, VARIABLE_PREFIX
 from orchestrator.sdk.decorated import functions_of
@@ -97,28 +96,28 @@ class LeapingClock(SystemClock):
 
 @dataclass
 class Trial:
-    """What is kept of a test beside its run: errors, runs that were not triggered, how the last try ended."""
+    """What is kept of a test beside its run: errors, and runs that were not triggered."""
 
     errors: list[FustgoError] = field(default_factory=list)
     triggered: list[Mapping[str, Any]] = field(default_factory=list)
-    failed: bool = False
 
 
 @dataclass(frozen=True)
 class TrialWorker(InlineWorker):
-    """The inline executor, whose retries wait for nothing, and which triggers no other DAG: it knows none."""
+    """The inline executor, which waits for nothing that is due later: the clock leaps. It triggers no other
+    DAG, for it knows none.
+    """
 
     trial: Trial = field(default_factory=Trial)
 
     def _finish(self, claimed: Claimed, report: Report, watcher: Watcher) -> Report:
         triggers = tuple(effect for effect in report.effects if effect["effect"] == "trigger_run")
-        self.trial.failed = report.outcome == Outcome.FAILED
         self.trial.triggered += triggers
         others = tuple(effect for effect in report.effects if effect not in triggers)
         return super()._finish(claimed, replace(report, effects=others), watcher)
 
     def _wait(self, due: datetime | None) -> None:
-        if self.trial.failed and due is not None:
+        if due is not None:
             assert isinstance(self.clock, LeapingClock)
             self.clock.leap(due)
         else:
@@ -222,6 +221,7 @@ def _nodes(view: RunView) -> Iterator[tuple[str, NodeResult]]:
                     rejects=moved.rejects if moved else 0,
                     dropped=moved.dropped if moved else 0,
                     result=told,
+                    moves=moved is not None,
                 ),
             )
 

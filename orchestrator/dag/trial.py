@@ -15,7 +15,8 @@ GROUP, NAME = "fustgo.dag", "test"
 class NodeResult:
     """A node after a test: the state of its stage, and what it moved.
 
-    `result` is what an action returned, or what the node set by `context.result`.
+    `result` is what an action returned, or what the node set by `context.result`. `moves` says whether rows
+    are counted: an action has none.
     """
 
     state: str
@@ -24,6 +25,7 @@ class NodeResult:
     rejects: int = 0
     dropped: int = 0
     result: Any = None
+    moves: bool = True
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ class RunResult:
     def __str__(self) -> str:
         lines = [f"{self.run_id}: {self.state}"]
         for name, node in self.nodes.items():
-            moved = f"{node.rows_in:,} rows in, {node.rows_out:,} out, {node.rejects:,} rejects"
-            lines.append(f"  {name}: {node.state}, {moved}")
+            moved = f", {node.rows_in:,} rows in, {node.rows_out:,} out, {node.rejects:,} rejects"
+            gave = f", gave {node.result!r}" if node.result is not None else ""
+            lines.append(f"  {name}: {node.state}{moved if node.moves else ''}{gave}")
         return "\n".join(lines)
 
 

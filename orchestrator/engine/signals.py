@@ -6,9 +6,13 @@ import threading
 
 
 class Signals:
-    """Set by another thread or a signal handler, read by the engine between two batches."""
+    """Set by another thread or a signal handler, read by the engine between two batches.
 
-    def __init__(self) -> None:
+    What `outer` is asked, this is asked too.
+    """
+
+    def __init__(self, outer: Signals | None = None) -> None:
+        self._outer = outer
         self._pause = threading.Event()
         self._cancel = threading.Event()
 
@@ -24,13 +28,15 @@ class Signals:
     @property
     def pausing(self) -> bool:
         """Whether a savepoint was asked for."""
-        return self._pause.is_set()
+        return self._pause.is_set() or (self._outer is not None and self._outer.pausing)
 
     @property
     def cancelled(self) -> bool:
         """Whether the attempt should stop at once."""
-        return self._cancel.is_set()
+        return self._cancel.is_set() or (self._outer is not None and self._outer.cancelled)
 
     def wait(self, seconds: float) -> bool:
         """Sleep until something is asked, or the time is over; true where something is asked."""
-        return self._pause.wait(seconds)
+        if self._outer is None:
+            return self._pause.wait(seconds)
+        return self._outer.wait(seconds) or self._pause.is_set()

@@ -37,3 +37,13 @@ class Report:
     def __post_init__(self) -> None:
         for name in ("message", "hint", "node", "cause"):
             object.__setattr__(self, name, readable(getattr(self, name)))
+
+
+def timed_out(seconds: float) -> Report:
+    """The report of an attempt that took longer than its `execution_timeout`."""
+    return Report(
+        Outcome.FAILED,
+        f"timed out after {seconds:g} s",
+        hint="raise its execution_timeout, or make it faster",
+        exit_code=1,
+    )

@@ -71,7 +71,8 @@ def connections_from_environment(
             variable = CONNECTION_PREFIX + name.upper()
             raise UsageError(
                 f"node {node!r} needs connection {name!r}, which is not set",
-                hint=f"set {variable}=type://login:password@host/database. {nearest(name, known)}".strip(),
+                hint=f"set {variable}=type://login:password@host/database, or give dag.test() "
+                f"connections={{{name!r}: ...}}. {nearest(name, known)}".strip(),
             )
         found[name] = connection_from_text(name, text)
     return found

@@ -29,6 +29,7 @@ from orchestrator.store.definitions import Definitions
 from orchestrator.store.processes import host
 from orchestrator.store.verbs import pausing
 from orchestrator.telemetry.masking import hiding
+from orchestrator.worker.deadline import Deadline
 from orchestrator.worker.orders import Orders
 from orchestrator.worker.running import secrets_of
 from orchestrator.worker.stage import as_json
@@ -133,11 +134,12 @@ class InlineWorker:
         signals = Signals() if claimed.only is not None else self.signals
         try:
             order = self.orders.make(claimed, str(tree))
-            around = Surroundings(self.registry, self.clock, host(), signals, self.on_error)
-            secrets = secrets_of(order)
-            with hiding(secrets.masked):
-                report = run_attempt(order, InlinePort(self.database, claimed, signals, watcher), around)
+            secrets, port = secrets_of(order), InlinePort(self.database, claimed, signals, watcher)
+            with hiding(secrets.masked), Deadline(self._timeout(claimed), signals) as deadline:
+                around = Surroundings(self.registry, self.clock, host(), deadline.signals, self.on_error)
+                report = deadline.judged(run_attempt(order, port, around))
             report = fit(report, secrets)
+            self._tell_late(claimed, deadline, report, watcher)
         except FustgoError as error:
             self.on_error(error)
             report = replace(failure(error), retry=False)
@@ -146,6 +148,24 @@ class InlineWorker:
             self._finish(claimed, Report(Outcome.FAILED, f"internal error: {error!r}", retry=False), watcher)
             raise
         return report if report.outcome == Outcome.LOST else self._finish(claimed, report, watcher)
+
+    def _timeout(self, claimed: queue.Claimed) -> float | None:
+        """The seconds that an attempt may take; what only applies or gives up is not hurried."""
+        if claimed.only is not None:
+            return None
+        return self.orders.definitions.graph(claimed.version)[claimed.stage_run.stage].execution_timeout
+
+    def _tell_late(
+        self, claimed: queue.Claimed, deadline: Deadline, report: Report, watcher: Watcher
+    ) -> None:
+        """A time-out is told as an error; where the attempt went on all the same, that is told."""
+        if not deadline.passed:
+            return
+        if report.outcome == Outcome.FAILED:
+            self.on_error(FustgoError(report.message, hint=report.hint))
+        else:
+            stage = claimed.stage_run.stage
+            watcher.note(f"{stage}: its execution_timeout is over, and it did not look whether to stop")
 
     def _finish(self, claimed: queue.Claimed, report: Report, watcher: Watcher) -> Report:
         """Write an attempt's end; the report of it, a failure where the store refused what it wanted done."""

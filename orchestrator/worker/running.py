@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import FustgoError
 from orchestrator.runs.order import Order
-from orchestrator.runs.report import Report
+from orchestrator.runs.report import Report, timed_out
 from orchestrator.runs.states import Outcome
 from orchestrator.sdk.secrets import Secrets, secrets_in
 from orchestrator.worker.words import last_words
@@ -84,7 +84,7 @@ def told(running: Running, report: Report) -> Report | None:
     if running.ending is Ending.TAKEN or report.outcome == Outcome.LOST:
         return None
     if running.ending is Ending.TIMED_OUT and report.outcome in _ENDED_BY_US:
-        return _timed_out(running)
+        return timed_out(running.timeout or 0.0)
     if running.ending is Ending.DRAINED and report.outcome in (Outcome.CANCELLED, Outcome.PAUSED):
         return replace(report, outcome=Outcome.DRAINED)
     return report
@@ -101,7 +101,7 @@ def told_of_death(running: Running, status: int, last_said: Sequence[str]) -> Re
                 Outcome.CANCELLED, "cancelled: it did not end by itself, and was killed", exit_code=130
             )
         case Ending.TIMED_OUT:
-            return _timed_out(running)
+            return timed_out(running.timeout or 0.0)
         case Ending.DRAINED:
             return Report(Outcome.DRAINED, "its worker stopped")
         case Ending.OUT_OF_MEMORY:
@@ -125,12 +125,3 @@ def refused(error: Exception) -> Report:
 
 
 _KNOWN = {number.value for number in signal.Signals}
-
-
-def _timed_out(running: Running) -> Report:
-    return Report(
-        Outcome.FAILED,
-        f"timed out after {running.timeout:g} s",
-        hint="raise its execution_timeout, or make it faster",
-        exit_code=1,
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 from types import FrameType
 from typing import Any
 
@@ -12,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from operators import CsvInput, CsvOutput
-from orchestrator import DAG, Result, SetVariable, TriggerRun, action, branch, processor
-from orchestrator.errors import Problems, UsageError
+from orchestrator import DAG, Result, SetVariable, Snooze, TriggerRun, action, branch, processor
+from orchestrator.errors import FustgoError, Problems, UsageError
 from orchestrator.sdk.context import Context
 
 TRIES: list[str] = []
@@ -62,6 +63,20 @@ def flaky(batch: pa.RecordBatch) -> pa.RecordBatch:
 def asked(context: Context, batch: pa.RecordBatch) -> pa.RecordBatch:
     context.result(context.connection("crm").password.get_secret_value())
     return batch
+
+
+@action
+def patient(context: Context) -> Any:
+    TRIES.append("look")
+    return "seen" if len(TRIES) > 2 else Snooze(seconds=3600)
+
+
+@action
+def endless(context: Context) -> None:
+    TRIES.append("try")
+    while not context.cancelled:
+        Event().wait(0.01)
+    raise InterruptedError
 
 
 @pytest.fixture(autouse=True)
@@ -261,3 +276,21 @@ def test_pytest_of_a_project_runs_its_dags_on_relative_data(project: Path) -> No
     done = run("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir=.", ".")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
+
+
+def test_a_snooze_is_not_waited_for_and_an_action_is_shown_without_rows() -> None:
+    TRIES.clear()
+    with DAG("patient") as dag:
+        patient("sees")
+    result = dag.test()
+    assert (len(TRIES), result.nodes["sees"].result) == (3, "seen")
+    assert str(result).splitlines()[1:] == ["  sees: success, gave 'seen'"]
+
+
+def test_a_try_that_takes_longer_than_its_timeout_has_failed_and_is_made_again() -> None:
+    TRIES.clear()
+    with DAG("endless") as dag:
+        endless("waits", execution_timeout="0.1s", retries=1)
+    with pytest.raises(FustgoError, match="timed out after 0.1 s"):
+        dag.test()
+    assert len(TRIES) == 2
