@@ -39,13 +39,16 @@ def params_of(args: argparse.Namespace) -> dict[str, str]:
 
 def whole_number(text: str) -> int:
     """A number of at least 1, as an argument."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
+    return _number(text, 1, 2**63 - 1)
 
 
 def slots(text: str) -> int:
     """A number of at least 0, as an argument."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return _number(text, 0, 2**31 - 1)
+
+
+def _number(text: str, least: int, most: int) -> int:
+    """A number as the databases keep it. A text of thousands of digits is not even converted."""
+    if not text.isdecimal() or len(text) > 20 or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to {most:,}")
     return int(text)

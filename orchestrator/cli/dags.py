@@ -87,6 +87,7 @@ def _show(args: argparse.Namespace) -> int:
 
 def _show_file(args: argparse.Namespace) -> int:
     from orchestrator.cli.definition import described
+    from orchestrator.cli.pools import notes_at_hand
     from orchestrator.cli.render import print_json
     from orchestrator.dag.graph import compile_stages
     from orchestrator.sdk.registry import Registry
@@ -107,18 +108,23 @@ def _show_file(args: argparse.Namespace) -> int:
         registry = Registry()
         graphs = [compile_stages(entry.dag, registry, found.operators) for entry, found in checked]
         print("\n\n".join(map(described, loaded, graphs)))
+        for graph in graphs:
+            for note in notes_at_hand(args.config, graph):
+                print(f"warning: {note}", file=sys.stderr)
     return 0
 
 
 def _show_loaded(args: argparse.Namespace) -> int:
     from orchestrator.app import build_from
     from orchestrator.cli.definition import described
+    from orchestrator.cli.pools import unset_notes
     from orchestrator.cli.render import print_json
     from orchestrator.dag.model import Dag
     from orchestrator.dag.stages import StageGraph
 
     app = build_from(args.config)
     view = app.client.show_dag(args.dag)
+    notes = unset_notes(StageGraph.from_json(view.version.stages), app.database)
     app.close()
     dag = Dag.from_document(view.version.document)
     if args.yaml:
@@ -130,6 +136,8 @@ def _show_loaded(args: argparse.Namespace) -> int:
     else:
         print(described(dag, StageGraph.from_json(view.version.stages)))
         print(f"\n  file {view.dag.file}  uid {view.dag.uid}")
+        for note in notes:
+            print(f"  {note}")
         print(f"  paused {'yes' if view.dag.paused else 'no'}  last run {_last(view)}")
     return 0
 

@@ -55,8 +55,11 @@ class Opened:
         return Definition(dag, stages, self.loaded.file, self.loaded.tree, self.project)
 
 
-def open_file(args: argparse.Namespace, registry: Registry) -> Opened:
-    """Load the file, choose the DAG, look at its inputs, and check it."""
+def open_file(args: argparse.Namespace, registry: Registry, meant: str | None = None) -> Opened:
+    """Load the file, choose the DAG, look at its inputs, and check it.
+
+    Of several DAGs that one which --dag names, or else `meant`.
+    """
     from orchestrator.dag.discovery import load_one
     from orchestrator.dag.validation import check
     from orchestrator.engine.discovery import discovered
@@ -65,6 +68,6 @@ def open_file(args: argparse.Namespace, registry: Registry) -> Opened:
     project = (args.project or Path.cwd()).resolve()
     if not project.is_dir():
         raise UsageError(f"--project {args.project} is no folder", hint="name the folder of the data paths")
-    loaded = load_one(args.file, registry=registry, dag_id=args.dag)
+    loaded = load_one(args.file, registry=registry, dag_id=args.dag, meant=meant)
     known = discovered(loaded.dag, registry, project=project, tree=loaded.tree)
     return Opened(loaded, check(loaded.dag, loaded.marks, registry, known), project)

@@ -11,10 +11,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from orchestrator.errors import FustgoError
+from orchestrator.errors import FustgoError, UsageError
 
 EXIT_CODES = (
-    "exit codes: 0 success, 1 run failed, 2 bad configuration or use, 3 reject limit passed, 130 cancelled"
+    "exit codes: 0 success, 1 run failed, 2 bad configuration or use, 3 reject limit passed, 130 cancelled. "
+    "Errors are text on standard error, with --json too."
 )
 
 COMMANDS = {
@@ -77,6 +78,7 @@ def _command_of(argv: Sequence[str]) -> str:
 def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code. Errors that people can act on are printed, not raised."""
     try:
+        _refuse_bytes(argv)
         command = _command_of(argv)
         if not command and "--config" in [word.partition("=")[0] for word in argv]:
             argv, command = [*argv, "standalone"], "standalone"
@@ -94,6 +96,14 @@ def main(argv: Sequence[str]) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+
+
+def _refuse_bytes(argv: Sequence[str]) -> None:
+    """What is no text in the terminal's encoding cannot be stored, looked up or printed."""
+    for word in argv:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            shown = os.fsencode(word).decode("ascii", "backslashreplace")
+            raise UsageError(f"the argument {shown} is not text", hint="write it in UTF-8")
 
 
 def _said(code: int) -> int:

@@ -22,6 +22,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def _plan(args: argparse.Namespace) -> int:
+    from orchestrator.cli.pools import notes_at_hand
     from orchestrator.dag.unused import unused_settings
     from orchestrator.sdk.registry import Registry
 
@@ -39,6 +40,7 @@ def _plan(args: argparse.Namespace) -> int:
         print(f"\ncritical path: {' -> '.join(definition.stages.critical_path)}")
     notes = [
         *opened.checked.warnings,
+        *notes_at_hand(args.config, definition.stages),
         *(f"kept, not used by `fustgo run`: {name}" for name in unused_settings(dag)),
     ]
     if notes:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.cli.arguments import add_json_argument, slots
+
+if TYPE_CHECKING:
+    from orchestrator.dag.stages import StageGraph
+    from orchestrator.store.database import Database
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +35,7 @@ def _list(args: argparse.Namespace) -> int:
     from orchestrator.cli.render import print_json, table
 
     app = build_from(args.config)
-    found = app.client.list_pools()
+    found, unset = app.client.list_pools(), app.client.unset_pools()
     app.close()
     rows = [
         {
@@ -41,10 +48,43 @@ def _list(args: argparse.Namespace) -> int:
         for use in found
     ]
     if args.json:
-        print_json(rows)
+        nobody = {"slots": None, "running": None, "queued": None, "description": ""}
+        print_json([*rows, *({"name": name, **nobody} for name in unset)])
         return 0
     print(table(["pool", "slots", "running", "queued", "description"], [list(row.values()) for row in rows]))
+    for name, users in unset.items():
+        print(f"{_unset(name)} (asked for by {', '.join(users[:3])})")
     return 0
+
+
+def _unset(name: str) -> str:
+    return f"{name}: no limit, nobody has set it: fustgo pools set {name} N"
+
+
+def unset_notes(stages: StageGraph, database: Database) -> list[str]:
+    """A line for each pool that these stages ask for and nobody has set."""
+    from orchestrator.store import pools
+
+    with database.read() as connection:
+        known = pools.slots(connection)
+    return [f"pool {_unset(name)}" for name in sorted({stage.pool for stage in stages} - {*known})]
+
+
+def notes_at_hand(config: Path | None, stages: StageGraph) -> list[str]:
+    """The same where there is a store already; it is not even looked for where no stage names a pool."""
+    if all(stage.pool == "default" for stage in stages):
+        return []
+    from orchestrator.clock import SystemClock
+    from orchestrator.errors import FustgoError
+    from orchestrator.settings import load
+    from orchestrator.store.database import open_database
+
+    try:
+        database = open_database(load(config).database.url, clock=SystemClock(), create=False)
+    except FustgoError:
+        return []
+    with contextlib.closing(database):
+        return unset_notes(stages, database)
 
 
 def _set(args: argparse.Namespace) -> int:

@@ -88,6 +88,8 @@ def _execute(args: argparse.Namespace, app: App, signals: Signals) -> int:
     display = display_for()
     place = "@local" if definition.loaded is None else ""
     display.note(f"{definition.dag.id}{place}: run {run.number} ({run.run_id}){_goes_on(args)}")
+    for line in _ignored(definition, app):
+        display.note(line)
     try:
         tree = app.client.tree_of(definition, run)
         with app.heartbeat(worker):
@@ -101,6 +103,16 @@ def _execute(args: argparse.Namespace, app: App, signals: Signals) -> int:
         _print_failures(view)
     print_next(view, args, report)
     return 0 if args.abandon is not None and report is None else exit_code(view.run, report)
+
+
+def _ignored(definition: Definition, app: App) -> Iterator[str]:
+    """What the DAG says and this command does not heed."""
+    from orchestrator.cli.pools import unset_notes
+    from orchestrator.dag.unused import unused_arguments
+
+    if unused := [*unused_arguments(definition.dag)]:
+        yield f"not used by `fustgo run`: {', '.join(unused)}"
+    yield from unset_notes(definition.stages, app.database)
 
 
 def print_next(view: RunView, args: argparse.Namespace, report: Report | None) -> None:
@@ -183,7 +195,9 @@ def _definition(args: argparse.Namespace, app: App) -> Definition:
     from orchestrator.errors import UsageError
 
     if is_file(str(args.file)):
-        return open_file(args, app.registry).definition()
+        old = args.resume or args.clear or args.abandon
+        meant = app.client.dag_of(old) if old else None
+        return open_file(args, app.registry, meant).definition()
     if args.dag:
         raise UsageError("--dag chooses among the DAGs of a file; here the DAG is named already")
     project = args.project.resolve() if args.project is not None else None

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from orchestrator.store.views import RunView, StageView
 
+_SHOWN = 100  # characters of a result; `--json` has all of it
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the verbs of runs."""
@@ -118,6 +120,11 @@ def _print_stage(view: RunView, stage: StageView, now: datetime) -> None:
     print(f"\nstage {row.stage}: {' '.join(filter(None, words))}{owed}")
     if row.error:
         print(indent(row.error.get("message", ""), "  "))
+        if row.error.get("hint"):
+            print(indent(f"hint: {row.error['hint']}", "  "))
+    for node, result in (row.result or {}).items():
+        text = json.dumps(result, ensure_ascii=False)
+        print(f"  {node} gave {text if len(text) <= _SHOWN else text[:_SHOWN] + '...'}")
     tries = [
         [
             str(first.id) if first is last else f"{first.id}..{last.id}",

@@ -63,10 +63,15 @@ class Administration(Surface):
         with self.database.read() as connection:
             return pools.list_pools(connection)
 
+    def unset_pools(self) -> dict[str, list[str]]:
+        """The pools that stages ask for and nobody has set: they have no limit. By whom each is asked for."""
+        with self.database.read() as connection:
+            return pools.unset_pools(connection)
+
     def set_pool(self, name: str, slots: int, description: str | None = None) -> None:
         """Create a pool, or change its size; what runs goes on, and more slots are used at once.
 
-        A `description` of None leaves the present one. Raises UsageError for a negative size.
+        A `description` of None leaves the present one. Raises UsageError for a bad name or size.
         """
 
         def write(connection: Any) -> None:

@@ -32,6 +32,11 @@ class Views(Surface):
         with self.database.read() as connection:
             return views.show_run(connection, runs.find_run(connection, text))
 
+    def dag_of(self, text: str) -> str:
+        """The id of a run's DAG; raises UsageError where there is no such run."""
+        with self.database.read() as connection:
+            return dags.get_dag(connection, runs.find_run(connection, text).dag).dag_id
+
     def list_dags(self) -> list[dag_views.DagView]:
         """The DAGs that the services have loaded, each with its newest run."""
         self._release()

@@ -58,18 +58,29 @@ def load_file(
 
 
 def load_one(
-    path: Path, *, registry: Registry, tree: Path | None = None, dag_id: str | None = None
+    path: Path,
+    *,
+    registry: Registry,
+    tree: Path | None = None,
+    dag_id: str | None = None,
+    meant: str | None = None,
 ) -> LoadedDag:
-    """The one DAG of a file, or that of an id among several; `UsageError` names those there are."""
+    """The one DAG of a file, or that of an id among several; `UsageError` names those there are.
+
+    Of several that fit, the one of the id `meant` is chosen, where it is there.
+    """
     loaded = load_file(path, registry=registry, tree=tree)
     chosen = [entry for entry in loaded if dag_id in (None, entry.dag.id)]
+    if len(chosen) > 1:
+        chosen = [entry for entry in chosen if entry.dag.id == meant] or chosen
     if len(chosen) == 1:
         return chosen[0]
     names = ", ".join(entry.dag.id for entry in loaded)
     if not chosen:
         raise UsageError(f"{path} holds no DAG {dag_id!r}", hint=f"it holds {names}")
     raise UsageError(
-        f"{path} holds several DAGs: {names}", hint="say which, or keep each in a file of its own"
+        f"{path} holds several DAGs: {names}",
+        hint="say which with --dag ID, or keep each in a file of its own",
     )
 
 

@@ -121,6 +121,9 @@ def _of_stage(facts: Facts, stage: Stage) -> Iterator[Reason]:
         yield from found
     elif stage.running is not None:
         yield from _of_running(facts, stage, stage.running)
+    if stage.pool not in facts.pools and (stage.queued or stage.running):
+        text = f"{stage.id} asks for pool {stage.pool!r}, which nobody has set: it has no limit"
+        yield Reason("pool_unset", text, f"fustgo pools set {stage.pool} {stage.slots}, or more", stage.id)
 
 
 def _unresolved(run: Run, stage: Stage) -> Reason:
@@ -178,7 +181,9 @@ def _not_due(run: Run, stage: Stage, queued: Queued) -> Reason:
         return Reason(
             "retry",
             f"{stage.id} failed {_times(stage.tries)}; {again}",
-            f"wait, or give up: fustgo runs mark {run.number} --node {stage.id} --as failed",
+            "wait, or end it there with Ctrl-C"
+            if run.holder is not None
+            else f"wait, or give up: fustgo runs mark {run.number} --node {stage.id} --as failed",
             stage.id,
         )
     return Reason("not_due", f"{stage.id} is not due before {at}", "wait", stage.id)

@@ -19,7 +19,7 @@ from typing import Any
 from orchestrator.errors import StoreError
 from orchestrator.scheduler.bundle import Bundle, freeze
 from orchestrator.settings import Settings
-from orchestrator.store import loading
+from orchestrator.store import loading, pools
 from orchestrator.store.database import Database
 from orchestrator.store.loading import Loaded
 
@@ -102,6 +102,10 @@ def _store(
     loading.store_errors(database, found.errors, bundle_version=bundle.version)
     project = str(settings.bundle.project)
     changed = loading.store_loaded(database, found.dags, bundle_version=bundle.version, project=project)
+    with database.read() as connection:
+        unset = pools.unset_pools(connection) if changed else {}
+    for pool, users in unset.items():
+        _log.warning("nobody has set pool %r: it has no limit for %s", pool, ", ".join(users[:3]))
     if changed:
         _log.info("loaded %s", ", ".join(changed))
 

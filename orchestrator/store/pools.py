@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, case, delete, func, insert, select
@@ -15,6 +17,8 @@ from orchestrator.store.tables.entity import value
 
 DEFAULT_SLOTS = 128
 DEFAULT = "default"
+MOST_SLOTS = 2**31 - 1
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,250}")
 pools, stage_runs, attempts = table_of(Pool), table_of(StageRun), table_of(Attempt)
 
 
@@ -35,9 +39,14 @@ def add_default_pool(connection: Connection) -> None:
 
 
 def set_pool(connection: Connection, name: str, slots: int, description: str = "") -> None:
-    """Create a pool or change its size; raises UsageError for a negative one."""
-    if slots < 0:
-        raise UsageError(f"pool {name!r}: {slots} slots", hint="0 or more")
+    """Create a pool or change its size; raises UsageError for a bad name, or a size that none can have."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a pool",
+            hint="letters, digits, `_`, `.` and `-`, at most 250 of them",
+        )
+    if not 0 <= slots <= MOST_SLOTS:
+        raise UsageError(f"pool {name!r}: {slots} slots", hint=f"0 to {MOST_SLOTS:,}")
     upsert(connection, pools, {"name": name, "slots": slots, "description": description}, key="name")
 
 
@@ -65,6 +74,16 @@ def list_pools(connection: Connection) -> list[PoolUse]:
 
 
 _OPEN = (AttemptState.RUNNING, AttemptState.QUEUED)
+_OPEN_STATES = (StageState.NONE, StageState.QUEUED, StageState.RUNNING)
+
+
+def unset_pools(connection: Connection) -> dict[str, list[str]]:
+    """The pools that nobody has set, so that they have no limit, and by whom each is asked for."""
+    known, found = slots(connection), dict[str, list[str]]()
+    for pool, user in (*_open_users(connection, known), *_dag_users(connection)):
+        if pool not in known:
+            found.setdefault(pool, []).append(user)
+    return dict(sorted(found.items()))
 
 
 def delete_pool(connection: Connection, name: str) -> None:
@@ -90,23 +109,33 @@ def delete_pool(connection: Connection, name: str) -> None:
 
 
 def _runs_with(connection: Connection, name: str) -> list[str]:
-    open_states = (StageState.NONE, StageState.QUEUED, StageState.RUNNING)
     query = select(stage_runs.c.run, stage_runs.c.stage).where(
-        stage_runs.c.pool == name, stage_runs.c.state.in_(open_states)
+        stage_runs.c.pool == name, stage_runs.c.state.in_(_OPEN_STATES)
     )
     return [f"stage {row.stage} of run {row.run}" for row in connection.execute(query.limit(3))]
 
 
 def _dags_with(connection: Connection, name: str) -> list[str]:
+    return [user for pool, user in _dag_users(connection) if pool == name][:3]
+
+
+def _dag_users(connection: Connection) -> Iterator[tuple[str, str]]:
+    """The pool of every stage of every DAG, and the stage's name."""
     dags, versions = table_of(Dag), table_of(DagVersion)
     query = (
         select(dags.c.dag_id, versions.c.stages)
         .join_from(dags, versions, dags.c.version == versions.c.id)
         .where(dags.c.deleted_at.is_(None))
     )
-    return [
-        f"stage {stage.id} of DAG {dag}"
-        for dag, stages in connection.execute(query)
-        for stage in StageGraph.from_json(stages)
-        if stage.pool == name
-    ][:3]
+    for dag, stages in connection.execute(query):
+        for stage in StageGraph.from_json(stages):
+            yield stage.pool, f"stage {stage.id} of DAG {dag}"
+
+
+def _open_users(connection: Connection, but: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The open stages of runs whose pool is none of these, at most a hundred."""
+    query = select(stage_runs.c.pool, stage_runs.c.stage, stage_runs.c.run).where(
+        stage_runs.c.pool.not_in(but), stage_runs.c.state.in_(_OPEN_STATES)
+    )
+    for row in connection.execute(query.limit(100)):
+        yield row.pool, f"stage {row.stage} of run {row.run}"

@@ -14,6 +14,7 @@ from orchestrator.store.tables import Dag, Run, table_of
 from orchestrator.store.tables.entity import value
 
 runs, dags = table_of(Run), table_of(Dag)
+LARGEST = 2**63 - 1  # of any number that both databases keep
 
 
 def get(connection: Connection, number: int) -> Run:
@@ -42,7 +43,8 @@ def find_run(connection: Connection, text: str) -> Run:
     Raises UsageError where no run, or more than one, has this name.
     """
     if text.isdecimal():
-        found = _select(connection, runs.c.number == int(text))
+        number = int(text)
+        found = _select(connection, runs.c.number == number) if number <= LARGEST else []
     elif "/" in text:
         name, _, run_id = text.partition("/")
         found = _select(connection, *_dag_is(name), runs.c.run_id == run_id)

@@ -10,6 +10,15 @@ from tests.acceptance.test_run_command import CSV_OUT, LINEAR, SMALL, adults
 from tests.support.commands import KILLED, Shell
 
 DAG = LINEAR + SMALL
+TWO = """
+from orchestrator import DAG
+from operators import CsvInput, Discard, Generate
+
+with DAG("first"):
+    Generate("n", rows=1) >> Discard("d")
+with DAG("second"):
+    CsvInput("i", path="missing-{{ run_id }}.csv") >> Discard("o", queue="gpu", pool="ghost")
+"""
 
 
 def kill_in_the_middle(shell: Shell, text: str = DAG, name: str = "adults.yaml") -> None:
@@ -70,6 +79,17 @@ def test_a_run_is_gone_on_with_from_its_own_file_only(shell: Shell) -> None:
         assert "adults.yaml, not from" in refused.err
     assert not (shell.folder / "out/twin.csv").exists()
     assert shell.run("run", "adults.yaml", "--resume").code == 0
+
+
+def test_a_run_that_is_named_tells_which_dag_of_its_file_goes_on(shell: Shell) -> None:
+    (shell.folder / "two.py").write_text(TWO)
+    assert shell.run("run", "two.py", "--dag", "second").code == 1
+    several = shell.run("run", "two.py")
+    assert (several.code, "say which with --dag ID" in several.err) == (2, True), several
+    again = shell.run("run", "two.py", "--resume", "1")
+    assert (again.code, "second@" in again.err + again.out) == (1, True), again
+    assert "not used by `fustgo run`: o.queue" in again.err
+    assert "pool ghost: no limit, nobody has set it: fustgo pools set ghost N" in again.err
 
 
 def test_the_hint_after_a_failure_can_be_pasted(shell: Shell) -> None:

@@ -46,6 +46,10 @@ def test_a_pool_that_is_asked_for_is_not_deleted(shell: Shell) -> None:
         (("delete", "defalt"), "did you mean 'default'?"),
         (("set", "small", "-1"), "-1"),
         (("set", "small", "many"), "many"),
+        (("set", "small", "9" * 30), "0 to 2,147,483,647"),
+        (("set", "", "1"), "cannot be the name of a pool"),
+        (("set", "a b/ü", "1"), "cannot be the name of a pool"),
+        (("set", "small", "1", "--description", "bad\udcff"), "the argument bad\\xff is not text"),
     ],
 )
 def test_bad_use_of_pools_is_refused(shell: Shell, args: tuple[str, ...], said: str) -> None:
@@ -88,3 +92,27 @@ def test_what_cannot_drain_is_said(shell: Shell) -> None:
     for number, said in ((command, "is a command"), (99, "no worker 99")):
         refused = shell.run("workers", "drain", str(number))
         assert (refused.code, said in refused.err) == (2, True), refused
+
+
+def test_a_run_by_a_number_that_no_store_keeps_is_not_found(shell: Shell) -> None:
+    refused = shell.run("runs", "show", "9" * 20)
+    assert (refused.code, "there is no run" in refused.err) == (2, True), refused
+    refused = shell.run("runs", "list", "--limit", "9" * 20)
+    assert (refused.code, "is not a whole number from 1 to" in refused.err) == (2, True), refused
+
+
+def test_a_pool_that_nobody_has_set_is_named_where_it_could_be_missed(shell: Shell) -> None:
+    (shell.folder / "pooled.yaml").write_text(POOLED)
+    said = "small: no limit, nobody has set it: fustgo pools set small N"
+    assert said not in shell.run("plan", "pooled.yaml").out  # there is no store yet, and none is made
+    assert not (shell.home / "fustgo.db").exists()
+    load(shell.home, shell.folder, "pooled.yaml")
+    assert f"{said} (asked for by stage input of DAG pooled)" in shell.run("pools", "list").out
+    for words in (("plan", "pooled.yaml"), ("dags", "show", "pooled"), ("dags", "show", "pooled.yaml")):
+        shown = shell.run(*words)
+        assert said in shown.out + shown.err, shown
+    assert {"name": "small", "slots": None}.items() <= json.loads(shell.run("pools", "list", "--json").out)[
+        -1
+    ].items()
+    assert shell.run("pools", "set", "small", "2").code == 0
+    assert said not in shell.run("pools", "list").out + shell.run("plan", "pooled.yaml").out

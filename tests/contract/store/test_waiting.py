@@ -118,6 +118,14 @@ def test_a_stage_that_asks_for_more_than_its_pool_has(services: Services) -> Non
     assert "fustgo pools set db 2" in reason.remedy
 
 
+def test_a_pool_that_nobody_has_set(services: Services) -> None:
+    services.enter()
+    run = services.start(graph({"a": ""}, pool="ghost"))
+    found = services.why(run)
+    assert list(found) == ["about_to_run", "pool_unset"]
+    assert found["pool_unset"].remedy == "fustgo pools set ghost 1, or more"
+
+
 def test_a_pool_that_an_earlier_candidate_closed(services: Services) -> None:
     services.pool("db", 3)
     worker = services.enter(slots=9)
