@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.store import runners, workers
+from orchestrator.store import hints, runners, workers
 from tests.integration.test_worker import is_alive, savepoint_is_asked, set_pause, texts, through
 from tests.support.site import Site, site
 
@@ -91,6 +91,15 @@ def test_a_worker_that_is_asked_to_drain_does_so_with_its_next_beat(place: Site)
     assert row.ended_at is not None
     with place.database.read() as connection:
         assert runners.left(connection, row.id) == []
+
+
+def test_an_idle_worker_hears_that_it_is_asked_to_drain(place: Site) -> None:
+    worker = place.worker(heartbeat_interval="10m", lease="1h")
+    place.until(lambda: len(place.rows()) == 1, "the worker")
+    with place.database.transaction() as connection:
+        assert workers.ask_to_drain(connection, place.rows()[0].id)
+        hints.mark(connection, "ask")
+    assert worker.wait() == 0, worker.said.read_text()
 
 
 def test_a_second_signal_kills_and_what_is_killed_is_handed_back(place: Site) -> None:

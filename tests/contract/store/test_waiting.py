@@ -252,6 +252,14 @@ def test_of_a_held_run_the_command_is_named(services: Services, command: Command
     assert f"fustgo run people.py --resume {run.number}" in services.only(run, "unresolved").remedy
 
 
+def test_a_held_run_that_waits_for_its_next_try_is_ended_where_it_is_executed(
+    services: Services, command: Command
+) -> None:
+    run = command.start(graph({"a": ""}, retries=1, retry_delay=60))
+    command.finish(command.must_claim("a").attempt, Outcome.FAILED)
+    assert services.why(run)["retry"].remedy == "wait, or end it there with Ctrl-C"
+
+
 def test_what_may_only_apply_is_not_kept_by_a_pause(services: Services, command: Command) -> None:
     worker = services.enter()
     run = services.start(ONE)
