@@ -11,6 +11,7 @@ from orchestrator.cli.arguments import add_json_argument, add_run_argument, whol
 if TYPE_CHECKING:
     from orchestrator.app import App
     from orchestrator.cli.following import LinePrinter, LogReader
+    from orchestrator.client import Client
     from orchestrator.store.views import RunView, StageView
 
 
@@ -48,8 +49,10 @@ def _logs(args: argparse.Namespace) -> int:
         )
         if args.follow:
             _follow(app, args, reader, printer)
-        elif not _print_new(view, chosen, reader, printer) and not args.json:
-            print(_nothing(view, chosen), file=sys.stderr)
+        else:
+            spoken = _print_new(view, chosen, reader, printer)
+            if not args.json:
+                _tell_silent(app.client, view, chosen, args.attempt, spoken)
         return 0
     finally:
         app.close()
@@ -67,27 +70,39 @@ def _follow(app: App, args: argparse.Namespace, reader: LogReader, printer: Line
             return
 
 
-def _print_new(view: RunView, chosen: list[StageView], reader: LogReader, printer: LinePrinter) -> int:
-    """Print what is new of the chosen stages; how many lines that were."""
-    count = 0
-    for found in reader.new(view.run, chosen):
-        printer(*found)
-        count += 1
-    return count
+def _print_new(view: RunView, chosen: list[StageView], reader: LogReader, printer: LinePrinter) -> set[int]:
+    """Print what is new of the chosen stages; the attempts that have said it."""
+    spoken = set()
+    for stage, attempt, line in reader.new(view.run, chosen):
+        printer(stage, attempt, line)
+        spoken.add(attempt)
+    return spoken
 
 
-def _nothing(view: RunView, chosen: list[StageView]) -> str:
-    """Why no line is there: how an attempt ended that died with its worker, the store alone tells."""
+def _tell_silent(
+    client: Client, view: RunView, chosen: list[StageView], one: int | None, spoken: set[int]
+) -> None:
+    """Why lines are not there: how an attempt ended that died with its worker, the store alone tells."""
+    number, told = view.run.number, []
     if view.run.held_by is not None:
-        return f"run {view.run.number} is one of a command, which logs to its own terminal and keeps nothing"
-    ended = [
-        f"attempt {attempt.id} of {stage.stage_run.stage} has logged nothing; its end was: {attempt.outcome}"
-        + (f", {attempt.error['message']}" if attempt.error else "")
-        for stage in chosen
-        for attempt in stage.attempts
-        if attempt.outcome is not None
-    ]
-    return "\n".join(ended) or f"run {view.run.number} has logged nothing here yet"
+        told.append(f"run {number} is one of a command, which logs to its own terminal and keeps nothing")
+    else:
+        ended = [
+            (stage.stage_run.stage, attempt)
+            for stage in chosen
+            for attempt in stage.attempts
+            if attempt.outcome is not None and one in (None, attempt.id) and attempt.id not in spoken
+        ]
+        for stage, attempt in ended:
+            if not client.read_log(view.run, stage, attempt.id, 0).lines:
+                why = f", {attempt.error['message']}" if attempt.error else ""
+                told.append(
+                    f"attempt {attempt.id} of {stage} has logged nothing; its end was: {attempt.outcome}{why}"
+                )
+    if not told and not spoken:
+        told.append(f"run {number} has logged nothing here yet")
+    for text in told:
+        print(text, file=sys.stderr)
 
 
 def _chosen(view: RunView, args: argparse.Namespace) -> list[StageView]:

@@ -354,6 +354,11 @@ def test_how_a_silent_attempt_ended_is_told_from_the_store(shell: Shell, service
     services.finish(first, Outcome.LOST, "worker 7 died")
     said = shell.run("runs", "logs", "1", "kept").err
     assert f"attempt {first.attempt} of first has logged nothing; its end was: lost, worker 7 died" in said
+    services.promote()
+    services.log(services.claim()["first"], "once more")
+    everything = shell.run("runs", "logs", "1")
+    assert "once more" in everything.out
+    assert everything.err == said
 
 
 def test_logs_are_followed_until_the_stage_has_ended(shell: Shell, services: Services) -> None:
