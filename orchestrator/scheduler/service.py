@@ -89,9 +89,12 @@ class Loading:
             os.write(self._end, b"e")
 
     def _begun(self, bundle: Bundle, found: loader.Found) -> None:
-        broken = f", {_files(found.errors)} with errors" if found.errors else ""
+        wrong = {*found.errors} - {*found.slow}
+        broken = f", {_files(wrong)} with errors" if wrong else ""
         slow = f", {_files(found.slow)} set aside" if found.slow else ""
-        self._ready(f"{len(found.dags)} DAGs of {found.folder}{broken}{slow}, as version {bundle.version}")
+        self._ready(
+            f"{len(found.dags)} DAG{'s' * (len(found.dags) != 1)} of {found.folder}{broken}{slow}, as version {bundle.version}"
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
