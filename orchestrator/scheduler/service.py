@@ -92,9 +92,8 @@ class Loading:
         wrong = {*found.errors} - {*found.slow}
         broken = f", {_files(wrong)} with errors" if wrong else ""
         slow = f", {_files(found.slow)} set aside" if found.slow else ""
-        self._ready(
-            f"{len(found.dags)} DAG{'s' * (len(found.dags) != 1)} of {found.folder}{broken}{slow}, as version {bundle.version}"
-        )
+        dags = f"{len(found.dags)} DAG{'s' * (len(found.dags) != 1)}"
+        self._ready(f"{dags} of {found.folder}{broken}{slow}, as version {bundle.version}")
 
     def __enter__(self) -> Self:
         self._thread.start()
