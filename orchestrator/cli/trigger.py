@@ -57,11 +57,11 @@ def _trigger(args: argparse.Namespace) -> int:
 
 def _await(args: argparse.Namespace, app: App, number: int) -> int:
     """Wait for the end of a run: 0 success, 1 failed, 130 cancelled, or left alone by Ctrl-C."""
-    from orchestrator.cli.following import follow
-    from orchestrator.cli.render import run_state
-
     out = sys.stderr if args.json else sys.stdout
     try:
+        from orchestrator.cli.following import follow
+        from orchestrator.cli.render import run_state
+
         run = follow(app.client, number, logs=args.follow, out=out)
     except KeyboardInterrupt:
         print(f"\nrun {number} goes on without you; `fustgo runs cancel {number}` ends it", file=sys.stderr)

@@ -280,7 +280,7 @@ def test_a_trigger_waits_for_the_end(shell: Shell, services: Services, outcome: 
 
 def test_who_waits_may_leave_and_the_run_goes_on(shell: Shell, services: Services) -> None:
     running = shell.start("dags", "trigger", "chain", "--wait")
-    wait_for(running.out, "run 1 is created", running)
+    wait_for(running.out, "\nstage first: ", running)
     running.signal(signal.SIGINT)
     left = running.wait()
     assert (left.code, "goes on without you" in left.err) == (130, True), left

@@ -71,7 +71,6 @@ def test_settings_that_the_command_does_not_use_are_listed() -> None:
         nodes=(Node("a", "generate", "input", {"rows": 1}, {"queue": "gpu", "readers": 2, "retries": 3}),),
     )
     assert unused_settings(dag) == [
-        "schedule", "catchup", "settings.mode", "settings.buffer", "default_args.execution_timeout",
-        "a.queue", "a.readers",
+        "schedule", "catchup", "settings.mode", "settings.buffer", "a.queue", "a.readers",
     ]  # fmt: skip
     assert unused_settings(Dag(id="d")) == []
