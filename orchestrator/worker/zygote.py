@@ -78,8 +78,7 @@ def _fork(control: socket.socket, children: set[int], around: Surroundings) -> N
     with contextlib.suppress(ConnectionError):
         said, ends, _, _ = socket.recv_fds(control, 1, ENDS)
     if not said:
-        _kill_all(children)
-        os._exit(0)
+        _end(children)
     zygote = os.getpid()
     child = os.fork()
     if child == 0:
@@ -90,7 +89,7 @@ def _fork(control: socket.socket, children: set[int], around: Surroundings) -> N
     with contextlib.suppress(OSError):  # the child does so too: who is first counts, it may be killed at once
         os.setpgid(child, child)
     children.add(child)
-    control.send(json.dumps({"forked": child}).encode())
+    _tell(control, children, {"forked": child})
 
 
 def _run(zygote: int, ends: list[int], around: Surroundings) -> NoReturn:
@@ -131,13 +130,22 @@ def _report_exits(control: socket.socket, children: set[int]) -> None:
             return
         if pid in children:
             children.discard(pid)
-            control.send(json.dumps({"exited": pid, "status": os.waitstatus_to_exitcode(status)}).encode())
+            _tell(control, children, {"exited": pid, "status": os.waitstatus_to_exitcode(status)})
 
 
-def _kill_all(children: set[int]) -> None:
+def _tell(control: socket.socket, children: set[int], news: dict[str, int]) -> None:
+    try:
+        control.send(json.dumps(news).encode())
+    except ConnectionError:
+        _end(children)
+
+
+def _end(children: set[int]) -> NoReturn:
+    """The worker is gone: nobody is left who wants the runners."""
     for child in children:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
+    os._exit(0)
 
 
 if __name__ == "__main__":
