@@ -11,6 +11,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+MAX_RESULT = 64 * 1024
+"""Bytes of a stage's result as JSON."""
 VARIABLE_KEY = re.compile(r"[A-Za-z0-9_.-]{1,250}")
 """What a variable may be called; templates reach those that are `[A-Za-z_][A-Za-z0-9_]*`."""
 _BROKEN = re.compile("[\0\ud800-\udfff]")

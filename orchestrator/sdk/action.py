@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from orchestrator.errors import OperatorError
-from orchestrator.kept import VARIABLE_KEY, instant, unkeepable
+from orchestrator.kept import MAX_RESULT, VARIABLE_KEY, instant, unkeepable
 from orchestrator.sdk.operator import Operator
 from orchestrator.sdk.properties import Kind
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 Json: TypeAlias = Any
 Branching: TypeAlias = Literal["branch", "short_circuit", "short_circuit_direct"]
-MAX_RESULT = 64 * 1024
-"""Bytes of a result as JSON."""
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from orchestrator.sdk.action import Branching
 from orchestrator.sdk.decorated import DecoratedFunction, F, refuse, refuse_inner
 from orchestrator.sdk.properties import Kind
-from orchestrator.sdk.signature import action_signature_problem
+from orchestrator.sdk.signature import action_signature_problem, arguments_model
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from orchestrator.sdk.python import PythonAction
 
 
@@ -39,6 +42,10 @@ class ActionFunction(DecoratedFunction[F]):
     kind: ClassVar[Kind] = Kind.ACTION
 
     branching: Branching | None = None
+
+    @cached_property
+    def written_arguments(self) -> type[BaseModel]:
+        return arguments_model(self.function, templated=True)
 
     def __call__(self, id: str = "", /, **fields: Any) -> PythonAction:  # noqa: A002
         """A node that runs the function: its id first, then the function's and the node's arguments."""

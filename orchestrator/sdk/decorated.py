@@ -100,10 +100,10 @@ class DecoratedFunction(ports.Declared, Generic[F]):
         """The model of the keyword parameters."""
         return arguments_model(self.function)
 
-    @cached_property
-    def templated_arguments(self) -> type[BaseModel]:
-        """The model of the keyword parameters, of which each may be a template as well."""
-        return arguments_model(self.function, templated=True)
+    @property
+    def written_arguments(self) -> type[BaseModel]:
+        """The model of the arguments as authors write them; an action's may be templates."""
+        return self.arguments
 
 
 def refuse_inner(function: Any) -> None:

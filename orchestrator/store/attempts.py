@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from orchestrator.errors import AttemptLost
 from orchestrator.runs.order import Only
 from orchestrator.runs.states import AttemptState, Outcome, StopAs
-from orchestrator.store import hints
 from orchestrator.store.dialects import has_row_locks, upsert
 from orchestrator.store.sets import within
 from orchestrator.store.tables import Attempt, Progress, Run, StageRun, table_of
@@ -107,16 +106,11 @@ def get(connection: Connection, attempt: int) -> Attempt:
 
 def enqueue(
     connection: Connection, stage_run: int, *, due: datetime, only: Only | None = None, now: datetime
-) -> int:
-    """Insert an attempt that may be claimed from `due` on; its id."""
-    row = connection.execute(
-        insert(attempts)
-        .values(stage_run=stage_run, state=AttemptState.QUEUED, only=only, due_at=due, queued_at=now)
-        .returning(attempts.c.id)
-    )
-    if due <= now:
-        hints.mark(connection, "work")
-    return int(row.scalar_one())
+) -> None:
+    """Insert an attempt that may be claimed from `due` on."""
+    moves = Moves(connection, now)
+    moves.enqueue(stage_run, due=due, only=only)
+    moves.flush()
 
 
 def end(

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, exists, select
 
-from orchestrator.kept import unkeepable
+from orchestrator.kept import MAX_RESULT, unkeepable
 from orchestrator.runs.ending import Again, Clear, End, Fate, Situation, fate
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import RUN_ENDS, AttemptState, EpochState, Outcome, RunState, StageState, StopAs
@@ -23,7 +23,6 @@ from orchestrator.store.advancing import Advancing, Following
 from orchestrator.store.dags import dags, graph_known, graph_of, versions
 from orchestrator.store.sets import within
 
-MAX_RESULT = 64 * 1024  # bytes of a stage's result as JSON
 SHORTEST_SNOOZE = timedelta(seconds=1)  # one that is over already would be looked at without an end
 
 

@@ -134,15 +134,6 @@ def count_again(connection: Connection, rows: Mapping[str, Outline], numbers: Ma
         connection.execute(_COUNT, {"ids": ids, "number": number})
 
 
-def results(connection: Connection, run: int) -> dict[str, Any]:
-    """The results of a run's nodes: what its ended stages have kept, by node."""
-    query = select(stage_runs.c.result).where(stage_runs.c.run == run, stage_runs.c.result.is_not(None))
-    kept: dict[str, Any] = {}
-    for result in connection.execute(query.order_by(stage_runs.c.id)).scalars():
-        kept |= result
-    return kept
-
-
 def start_over(connection: Connection, row: StageRun, now: datetime, base: int = 0) -> None:
     """Clear one stage run (rule 7.1): its base rises, at least to `base`; positions and states go.
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,7 +18,7 @@ from orchestrator.crash import crash_point
 from orchestrator.engine.pipeline import Surroundings, failure, run_attempt
 from orchestrator.engine.progress import StageProgress
 from orchestrator.engine.signals import Signals
-from orchestrator.errors import FustgoError
+from orchestrator.errors import FustgoError, RefusedError
 from orchestrator.runs.checkpoint import Checkpoint, Decision
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import RUN_ENDS, Outcome, StageState
@@ -183,10 +184,12 @@ class InlineWorker:
 
     def _pause(self, run: int) -> None:
         """Raise the run's flag, so that nothing more of it is claimed; an ended run stays as it is."""
-        with self.database.transaction() as connection:
-            state = runs.get(connection, run)
-            if state.state not in RUN_ENDS:
-                pausing.pause_run(connection, state, now=self.clock.now())
+        with contextlib.suppress(RefusedError):  # it has ended
+            self.database.run_transaction(
+                lambda connection: pausing.pause_run(
+                    connection, runs.get(connection, run), now=self.clock.now()
+                )
+            )
 
     def _wait(self, due: datetime | None) -> None:
         """Sleep until something is due, a second at most, or until somebody asks us to stop."""

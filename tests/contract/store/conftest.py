@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,13 @@ def url(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
     name = cluster.create(request.getfixturevalue("template"))
     yield cluster.url(name)
     cluster.drop(name)
+
+
+@pytest.fixture
+def aside() -> Iterator[Callable[[Callable[[], Any]], Future[Any]]]:
+    """Runs a function in another thread, which is another session."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit
 
 
 @pytest.fixture

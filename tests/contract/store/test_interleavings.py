@@ -6,8 +6,8 @@ One session stands inside its transaction while the other begins; that one is se
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import pytest
@@ -22,27 +22,13 @@ from orchestrator.store.verbs import pausing
 from tests.support.store import START, Command, graph
 
 T = TypeVar("T")
+# SQLite has one writer: nothing interleaves there.
+pytestmark = pytest.mark.parametrize("dialect", ["postgresql"])
 JOIN = graph({"a": "", "b": "", "c": "ab"})
 FREE = graph(dict.fromkeys("ab", ""))
 WAITING = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
-
-
-@pytest.fixture
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A store on PostgreSQL: SQLite has one writer, nothing interleaves there."""
-    cluster = request.getfixturevalue("postgres")
-    name = cluster.create(request.getfixturevalue("template"))
-    yield cluster.url(name)
-    cluster.drop(name)
-
-
-@pytest.fixture
-def aside() -> Iterator[Callable[[Callable[[], T]], Future[T]]]:
-    """Runs a function in another thread, which is another session."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit
 
 
 def until_it_waits(database: Database, other: Future[Any]) -> None:

@@ -5,7 +5,7 @@ One session stands inside its transaction while the other begins; that one is se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -25,24 +25,10 @@ from tests.contract.store.test_interleavings import until_it_waits
 from tests.support.services import Service
 from tests.support.store import START, graph
 
+# SQLite has one writer: nothing interleaves there.
+pytestmark = pytest.mark.parametrize("dialect", ["postgresql"])
 CHAIN = graph({"a": "", "b": "a"})
 Aside = Callable[[Callable[[], Any]], Future[Any]]
-
-
-@pytest.fixture
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A store on PostgreSQL: SQLite has one writer, nothing interleaves there."""
-    cluster = request.getfixturevalue("postgres")
-    name = cluster.create(request.getfixturevalue("template"))
-    yield cluster.url(name)
-    cluster.drop(name)
-
-
-@pytest.fixture
-def aside() -> Iterator[Aside]:
-    """Runs a function in another thread, which is another session."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit
 
 
 def nothing_special(_document: Any) -> Outputs:
