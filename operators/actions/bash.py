@@ -34,11 +34,13 @@ GRACE_SECONDS = 5.0
 LONGEST_LINE = 64 * 1024
 LAST_LINES = 10
 _GUARDED = """
+trap '' HUP INT TERM
 {{ read -r -u {pipe} || kill -KILL 0; }} </dev/null >/dev/null 2>&1 &
+trap - HUP INT TERM
 exec bash -c "$1" {pipe}<&-
 """
 # The guard reads from a pipe whose other end only this process has: a line says that all is well, the end of
-# the pipe without one that this process is gone.
+# the pipe without one that this process is gone. What asks the command to end does not end its guard.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

@@ -169,6 +169,20 @@ def test_a_killed_command_is_run_again_and_what_was_done_is_not(shell: Shell) ->
     assert results(shell) == {"one": "x", "two": "y"}
 
 
+def test_a_command_that_was_asked_to_end_does_not_outlive_who_asked(shell: Shell) -> None:
+    (shell.folder / "deaf.yaml").write_text(
+        "id: deaf\nnodes:\n  - {id: n, type: bash, "
+        "config: {command: 'trap \"\" TERM; echo $$ > pid; sleep 1000'}}\n"
+    )
+    running = shell.start("run", "deaf.yaml")
+    wait_for(shell.folder / "pid", running, 2)
+    group = int((shell.folder / "pid").read_text())
+    os.killpg(group, signal.SIGTERM)  # as a cancel does, before its grace is over
+    running.signal(signal.SIGKILL)
+    running.wait()
+    wait_for_end(group)
+
+
 def test_an_unknown_dag_to_trigger_fails_the_node_and_names_it(shell: Shell) -> None:
     (shell.folder / "t.yaml").write_text(
         "id: t\nnodes:\n  - {id: start, type: trigger_dag, config: {dag_id: report}}\n"
