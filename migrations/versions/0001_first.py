@@ -47,6 +47,7 @@ def upgrade() -> None:
         sa.Column("space", sa.String(), nullable=False),
         sa.Column("dag_id", sa.String(), nullable=False),
         sa.Column("version", _WHOLE, nullable=True),
+        sa.Column("bundle", sa.String(), nullable=True),
         sa.Column("file", sa.String(), nullable=True),
         sa.Column("bundle_version", sa.String(), nullable=True),
         sa.Column("project", sa.String(), nullable=False),
@@ -54,6 +55,7 @@ def upgrade() -> None:
         sa.Column("max_active_runs", _WHOLE, nullable=False),
         sa.Column("max_active_tasks", _WHOLE, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dags")),
         sa.UniqueConstraint("uid", name=op.f("uq_dags_uid")),
@@ -65,14 +67,6 @@ def upgrade() -> None:
         unique=True,
         sqlite_where=sa.text("deleted_at IS NULL"),
         postgresql_where=sa.text("deleted_at IS NULL"),
-    )
-    op.create_table(
-        "load_errors",
-        sa.Column("file", sa.String(), nullable=False),
-        sa.Column("bundle_version", sa.String(), nullable=False),
-        sa.Column("message", sa.String(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("file", name=op.f("pk_load_errors")),
     )
     op.create_table(
         "pools",
@@ -149,15 +143,42 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_runners_worker"), "runners", ["worker"], unique=False)
     op.create_table(
+        "bundles",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("version", sa.String(), nullable=True),
+        sa.Column("loader", _WHOLE, nullable=True),
+        sa.Column("loaded_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("error", sa.String(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["loader"], ["workers.id"], name=op.f("fk_bundles_loader"), ondelete="SET NULL"
+        ),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_bundles")),
+    )
+    op.create_table(
+        "load_errors",
+        sa.Column("bundle", sa.String(), nullable=False),
+        sa.Column("file", sa.String(), nullable=False),
+        sa.Column("bundle_version", sa.String(), nullable=False),
+        sa.Column("message", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["bundle"], ["bundles.name"], name=op.f("fk_load_errors_bundle"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("bundle", "file", name=op.f("pk_load_errors")),
+    )
+    op.create_table(
         "schedules",
         sa.Column("dag", _WHOLE, nullable=False),
-        sa.Column("timetable", sa.JSON(), nullable=False),
+        sa.Column("timetable", sa.JSON(), nullable=True),
         sa.Column("timezone", sa.String(), nullable=False),
         sa.Column("start_date", sa.DateTime(timezone=True), nullable=True),
         sa.Column("end_date", sa.DateTime(timezone=True), nullable=True),
         sa.Column("catchup", sa.Boolean(), nullable=False),
+        sa.Column("params", sa.JSON(), nullable=False),
         sa.Column("next_fire_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_fire_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("late_fire_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["dag"], ["dags.id"], name=op.f("fk_schedules_dag"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("dag", name=op.f("pk_schedules")),
     )
@@ -178,6 +199,8 @@ def upgrade() -> None:
         sa.Column("logical_date", sa.DateTime(timezone=True), nullable=True),
         sa.Column("interval_start", sa.DateTime(timezone=True), nullable=True),
         sa.Column("interval_end", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("late", sa.Boolean(), nullable=False),
         sa.Column("params", sa.JSON(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
@@ -223,6 +246,14 @@ def upgrade() -> None:
         unique=True,
         sqlite_where=sa.text("trigger_key IS NOT NULL"),
         postgresql_where=sa.text("trigger_key IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_runs_due",
+        "runs",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("due_at IS NOT NULL AND NOT late AND state IN ('queued', 'running')"),
+        postgresql_where=sa.text("due_at IS NOT NULL AND NOT late AND state IN ('queued', 'running')"),
     )
     op.create_index(op.f("ix_runs_held_by"), "runs", ["held_by"], unique=False)
     op.create_index(

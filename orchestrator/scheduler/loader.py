@@ -99,7 +99,8 @@ def _store(
     for file, text in found.errors.items():
         if file not in said:
             _log.error("%s", text)
-    loading.store_errors(database, found.errors, bundle_version=bundle.version)
+    loading.enter_bundle(database, "default", str(found.folder))
+    loading.store_errors(database, found.errors, bundle="default", bundle_version=bundle.version)
     project = str(settings.bundle.project)
     changed = loading.store_loaded(database, found.dags, bundle_version=bundle.version, project=project)
     with database.read() as connection:

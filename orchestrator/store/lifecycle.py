@@ -69,6 +69,7 @@ def create_run(
             params=dict(params),
             state=state,
             paused=False,
+            late=False,
             note="",
             held_by=held_by,
             project=project,

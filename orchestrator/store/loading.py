@@ -12,9 +12,10 @@ from sqlalchemy import Connection, delete, insert, select, update
 from orchestrator.store import dags
 from orchestrator.store.dags import BUNDLE
 from orchestrator.store.database import Database
+from orchestrator.store.dialects import insert_absent
 from orchestrator.store.tables import Dag, DagVersion, table_of
 from orchestrator.store.tables.entity import value
-from orchestrator.store.tables.services import LoadError
+from orchestrator.store.tables.services import Bundle, LoadError
 
 _dags, _versions, _errors = table_of(Dag), table_of(DagVersion), table_of(LoadError)
 
@@ -54,11 +55,17 @@ def store_loaded(
     return changed
 
 
-def store_errors(database: Database, errors: Mapping[str, str], *, bundle_version: str) -> None:
+def enter_bundle(database: Database, name: str, source: str) -> None:
+    """Know a bundle by its name; `source` is what people are shown of it."""
+    fresh = {"name": name, "source": source}
+    database.run_transaction(lambda connection: insert_absent(connection, table_of(Bundle), fresh))
+
+
+def store_errors(database: Database, errors: Mapping[str, str], *, bundle: str, bundle_version: str) -> None:
     """Keep what is wrong with files of the tree, in place of what was wrong before."""
     now = database.clock.now()
     rows = [
-        {"file": file, "bundle_version": bundle_version, "message": message, "at": now}
+        {"bundle": bundle, "file": file, "bundle_version": bundle_version, "message": message, "at": now}
         for file, message in sorted(errors.items())
     ]
     with database.read() as connection:

@@ -15,7 +15,8 @@ from orchestrator.store.tables.entity import Entity, partial_index
 class Dag(Entity, table=True):
     """A DAG by its id in its space: `bundle`, or the project folder of a file run by hand.
 
-    Deleting keeps the row, so that runs keep their DAG; the same id then gets a new uid.
+    Deleting keeps the row, so that runs keep their DAG; the same id then gets a new uid. One whose file is
+    gone is only marked removed: it fires and starts no more, and is itself again when the file comes back.
     """
 
     __tablename__ = "dags"
@@ -28,6 +29,7 @@ class Dag(Entity, table=True):
     space: str
     dag_id: str
     version: int | None = Field(default=None, description="The current one: `dag_versions.id`.")
+    bundle: str | None = Field(default=None, description="The bundle that it is from, by name.")
     file: str | None = None
     bundle_version: str | None = Field(default=None, description="The tree that its current version is from.")
     project: str = Field(default="", description="The folder against which data paths of its runs resolve.")
@@ -35,6 +37,9 @@ class Dag(Entity, table=True):
     max_active_runs: int = 16
     max_active_tasks: int = 16
     created_at: datetime = Field(sa_type=Instant)
+    removed_at: datetime | None = Field(
+        default=None, sa_type=Instant, description="Since when its bundle has it no more."
+    )
     deleted_at: datetime | None = Field(default=None, sa_type=Instant)
 
 

@@ -66,6 +66,11 @@ class Run(Entity, table=True):
             "ix_runs_trigger_key", "dag", "trigger_key", unique=True, where="trigger_key IS NOT NULL"
         ),
         partial_index("ix_runs_open", "state", where="state IN ('queued', 'running')"),
+        partial_index(
+            "ix_runs_due",
+            "due_at",
+            where="due_at IS NOT NULL AND NOT late AND state IN ('queued', 'running')",
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -83,6 +88,10 @@ class Run(Entity, table=True):
     logical_date: datetime | None = Field(default=None, sa_type=Instant)
     interval_start: datetime | None = Field(default=None, sa_type=Instant)
     interval_end: datetime | None = Field(default=None, sa_type=Instant)
+    due_at: datetime | None = Field(
+        default=None, sa_type=Instant, description="When its schedule was to fire it."
+    )
+    late: bool = Field(default=False, description="Nothing of it had started 15 s after it was due.")
     params: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     state: RunState = Field(sa_type=_word(RunState))
     paused: bool = False

@@ -26,11 +26,28 @@ class Runner(Entity, table=True):
     ended_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
+class Bundle(Entity, table=True):
+    """Where DAG files come from, as it was last loaded. One scheduler at a time loads it: `loader`.
+
+    `error`: why its newest state could not be read; what was loaded before stays.
+    """
+
+    __tablename__ = "bundles"
+
+    name: str = Field(primary_key=True)
+    source: str = Field(description="The folder, or the repository and its ref, as people are shown it.")
+    version: str | None = None
+    loader: int | None = Field(default=None, foreign_key="workers.id", ondelete="SET NULL")
+    loaded_at: datetime | None = Field(default=None, sa_type=Instant)
+    error: str | None = None
+
+
 class LoadError(Entity, table=True):
     """A DAG file of a bundle that could not be loaded, and why; gone when it can be."""
 
     __tablename__ = "load_errors"
 
+    bundle: str = Field(primary_key=True, foreign_key="bundles.name", ondelete="CASCADE")
     file: str = Field(primary_key=True)
     bundle_version: str
     message: str
@@ -47,18 +64,24 @@ class ArtifactStore(Entity, table=True):
 
 
 class Schedule(Entity, table=True):
-    """When a DAG fires next. Firing is a compare-and-set on `next_fire_at`."""
+    """When a DAG fires next. Firing is a compare-and-set on `next_fire_at`.
+
+    `timetable` is the schedule's document, None where the DAG has lost its schedule: the row stays, for what
+    fired last. `params`: those of its runs. `late_fire_at`: the tick that was last told to be late.
+    """
 
     __tablename__ = "schedules"
 
     dag: int = Field(primary_key=True, foreign_key="dags.id", ondelete="CASCADE")
-    timetable: dict[str, Any] = Field(sa_type=JSON)
+    timetable: Any = Field(default=None, nullable=True, sa_type=JSON(none_as_null=True))
     timezone: str = "UTC"
     start_date: datetime | None = Field(default=None, sa_type=Instant)
     end_date: datetime | None = Field(default=None, sa_type=Instant)
     catchup: bool = False
+    params: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     next_fire_at: datetime | None = Field(default=None, sa_type=Instant, index=True)
     last_fire_at: datetime | None = Field(default=None, sa_type=Instant)
+    late_fire_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
 class Backfill(Entity, table=True):

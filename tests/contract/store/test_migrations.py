@@ -90,6 +90,6 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(bare: Connection) -> 
 def test_every_table_of_the_design_is_there() -> None:
     wanted = (
         "dags dag_versions runs stage_runs attempts epochs events audit node_state pools workers runners "
-        "schedules variables connections progress backfills load_errors artifact_store"
+        "schedules variables connections progress backfills bundles load_errors artifact_store"
     )
     assert set(wanted.split()) == set(tables.metadata().tables)
