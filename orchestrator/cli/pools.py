@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,21 +67,29 @@ def unset_notes(stages: StageGraph, database: Database) -> list[str]:
     from orchestrator.store import pools
 
     with database.read() as connection:
-        known = pools.slots(connection)
+        return _notes(stages, pools.slots(connection))
+
+
+def _notes(stages: StageGraph, known: Collection[str]) -> list[str]:
     return [f"pool {_unset(name)}" for name in sorted({stage.pool for stage in stages} - {*known})]
 
 
 def notes_at_hand(config: Path | None, stages: StageGraph) -> list[str]:
-    """The same where there is a store already; it is not even looked for where no stage names a pool."""
+    """The same with the store at hand, which is not even looked for where no stage names a pool.
+
+    Where there is none yet nobody has set any; of one that cannot be read nothing is said.
+    """
     if all(stage.pool == "default" for stage in stages):
         return []
     from orchestrator.clock import SystemClock
     from orchestrator.errors import FustgoError
     from orchestrator.settings import load
-    from orchestrator.store.database import open_database
+    from orchestrator.store.database import NoStoreError, open_database
 
     try:
         database = open_database(load(config).database.url, clock=SystemClock(), create=False)
+    except NoStoreError:
+        return _notes(stages, {"default"})
     except FustgoError:
         return []
     with contextlib.closing(database):

@@ -200,11 +200,16 @@ def _stage_of(order: Order, entry: Any) -> str:
 
 
 def user_traceback(error: BaseException) -> str:
-    """The traceback of an author's code: without our frames, and without a library's but the last."""
+    """The traceback of an author's code: without our frames, and without a library's but the last.
+
+    A frame of code that was made at run time (a dataclass's `__init__`) has no line that could be shown.
+    """
     house = Path(__file__).parents[2]
     ours = (str(house / "orchestrator") + "/", str(house / "operators") + "/")
     frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((*ours, "<string>"))
     ]
     theirs = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith("<")]
     shown = theirs + [frame for frame in frames[-1:] if frame not in theirs]

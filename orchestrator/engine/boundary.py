@@ -122,6 +122,16 @@ def _raised_at(error: BaseException) -> str:
     return f"raised at {frame.filename}:{frame.lineno}: {frame.line}" if frame is not None else ""
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Whether an error of ours says it all: neither an author's code nor a library raised any of it."""
+    links: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None:
+        links.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return all(isinstance(link, FustgoError) and authors_frame(link) is None for link in links)
+
+
 def authors_frame(error: BaseException) -> traceback.FrameSummary | None:
     """The innermost line of the traceback that an author wrote; None where it is all ours or a library's."""
     house = Path(__file__).parents[2]

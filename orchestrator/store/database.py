@@ -37,6 +37,10 @@ class OutOfReachError(StoreError):
     """
 
 
+class NoStoreError(StoreError):
+    """There is no store yet, and it was not to be made."""
+
+
 class CollisionError(OutOfReachError):
     """The database ended a transaction so that another could go on; nothing of it was kept."""
 

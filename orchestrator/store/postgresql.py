@@ -29,7 +29,14 @@ from sqlalchemy.pool import QueuePool
 from orchestrator.clock import Clock
 from orchestrator.errors import StoreError, UsageError
 from orchestrator.store import HEAD, migrate
-from orchestrator.store.database import CollisionError, Database, Health, OutOfReachError, between
+from orchestrator.store.database import (
+    CollisionError,
+    Database,
+    Health,
+    NoStoreError,
+    OutOfReachError,
+    between,
+)
 from orchestrator.store.dialects import postgresql_library, take_schema_lock
 from orchestrator.store.hints import collected
 from orchestrator.store.measures import noted
@@ -143,7 +150,9 @@ class PostgresqlDatabase(Database):
                 raise StoreError(f"{self.place}: the server is older than PostgreSQL {_OLDEST[0]}")
             revision = migrate.revision_of(connection)
             if revision is None and not create:
-                raise StoreError(f"there is no store in {self.place}", hint="`fustgo db upgrade` creates it")
+                raise NoStoreError(
+                    f"there is no store in {self.place}", hint="`fustgo db upgrade` creates it"
+                )
             if revision != HEAD:
                 with between(connection, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"):
                     take_schema_lock(connection)

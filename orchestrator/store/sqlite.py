@@ -22,7 +22,7 @@ from sqlalchemy.pool import QueuePool
 from orchestrator.clock import Clock
 from orchestrator.errors import StoreError, UsageError
 from orchestrator.store import HEAD, migrate
-from orchestrator.store.database import Database, Health, OutOfReachError, between
+from orchestrator.store.database import Database, Health, NoStoreError, OutOfReachError, between
 from orchestrator.store.datagrams import Datagrams
 from orchestrator.store.dialects import has_wal_reset_defect, sqlite_library
 from orchestrator.store.filesystems import refuse_network
@@ -166,7 +166,7 @@ def open_sqlite(url: str, *, clock: Clock, create: bool, lease: float) -> Sqlite
         if create:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         elif not path.exists():
-            raise StoreError(f"there is no store at {path}", hint="`fustgo run FILE` creates it")
+            raise NoStoreError(f"there is no store at {path}", hint="`fustgo run FILE` creates it")
         refuse_network(path.parent)
         _create_file(path)
         database = SqliteDatabase(path, clock, lease)

@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.engine import pipeline
-from orchestrator.engine.boundary import authors_frame, words_of
+from orchestrator.engine.boundary import authors_frame, is_refusal, words_of
 from orchestrator.engine.progress import StageProgress
 from orchestrator.engine.signals import Signals
 from orchestrator.errors import AttemptLost, FustgoError, OperatorError, StoreError
@@ -201,7 +201,11 @@ def _run(
 
 def _attempt(order: Order, link: Link, voices: Voices, around: Surroundings, signals: Signals) -> Report:
     def tell(error: FustgoError) -> None:
-        voices.say("ERROR", "".join(traceback.format_exception(error.__cause__ or error)).rstrip())
+        cause = error.__cause__ or error
+        if not is_refusal(cause):
+            voices.say("ERROR", "".join(traceback.format_exception(cause)).rstrip())
+        elif error.hint:
+            voices.say("ERROR", f"hint: {error.hint}")
 
     surroundings = pipeline.Surroundings(around.registry, around.clock, around.host, signals, tell)
     port = RemotePort(link, order.attempt, voices, around.clock)

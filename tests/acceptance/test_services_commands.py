@@ -104,7 +104,7 @@ def test_a_run_by_a_number_that_no_store_keeps_is_not_found(shell: Shell) -> Non
 def test_a_pool_that_nobody_has_set_is_named_where_it_could_be_missed(shell: Shell) -> None:
     (shell.folder / "pooled.yaml").write_text(POOLED)
     said = "small: no limit, nobody has set it: fustgo pools set small N"
-    assert said not in shell.run("plan", "pooled.yaml").out  # there is no store yet, and none is made
+    assert said in shell.run("plan", "pooled.yaml").out  # there is no store yet, and none is made
     assert not (shell.home / "fustgo.db").exists()
     load(shell.home, shell.folder, "pooled.yaml")
     assert f"{said} (asked for by stage input of DAG pooled)" in shell.run("pools", "list").out

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, func, or_, select
 from orchestrator.errors import RefusedError
 from orchestrator.runs.checkpoint import Json
 from orchestrator.runs.effects import Effects, Extra, asks, changes
-from orchestrator.runs.states import AttemptState, StageState
+from orchestrator.runs.states import AttemptState, RunState, StageState
 from orchestrator.store import hints, runs, stage_runs
 from orchestrator.store.attempts import attempts
 from orchestrator.store.database import Database
@@ -185,8 +185,10 @@ def _hint(connection: Connection, effects: Effects) -> None:
 
 
 def _held(run: Run, verb: str, instead: str) -> RefusedError:
-    command = f"fustgo run {shlex.quote(run.file or 'FILE')} {instead} {run.number}"
+    """Of what has succeeded or was cancelled, nothing is left to go on with."""
+    over = instead == "--resume" and run.state in (RunState.SUCCESS, RunState.CANCELLED)
+    command = f"fustgo run {shlex.quote(run.file or 'FILE')} {'--clear' if over else instead} {run.number}"
     return RefusedError(
         f"run {run.number} belongs to the command that started it: {verb} is not for the services to do",
-        hint=f"type {command}",
+        hint=f"it has ended ({run.state}); {command} starts it over" if over else f"type {command}",
     )

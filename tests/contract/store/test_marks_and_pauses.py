@@ -52,6 +52,17 @@ def test_a_stage_that_runs_is_marked_when_it_has_stopped_and_the_last_verb_holds
     assert service.states(run.number) == {"a": "success", "b": "queued"}
 
 
+@pytest.mark.parametrize(("outcome", "instead"), [(Outcome.SUCCESS, "--clear"), (Outcome.FAILED, "--resume")])
+def test_a_mark_of_a_commands_run_says_what_its_command_can_do(
+    service: Service, command: Command, outcome: Outcome, instead: str
+) -> None:
+    run = command.start(graph({"a": ""}))
+    command.run_to_end({"a": outcome})
+    with pytest.raises(RefusedError, match="belongs to the command that started it") as refused:
+        service.client.mark(str(run.number), "a", "failed")
+    assert f"fustgo run people.py {instead} {run.number}" in refused.value.hint
+
+
 # pause and resume
 
 

@@ -51,6 +51,11 @@ def returning(*, what: str) -> Any:
 
 
 @action
+def looking_back() -> Any:
+    return Snooze(seconds=-5)
+
+
+@action
 def failing(context: Context) -> Any:
     return _inner(context.params)
 

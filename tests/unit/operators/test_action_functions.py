@@ -158,6 +158,14 @@ def test_an_error_shows_the_authors_lines_and_none_of_ours() -> None:
     assert isinstance(told[0].__cause__, ValueError)
 
 
+def test_a_value_that_refuses_itself_shows_the_line_that_made_it() -> None:
+    """Not a frame of code that was made at run time, in which there is nothing to see."""
+    report = attempt(functions.looking_back("r"))
+    assert "Snooze(seconds=-5) is no time to wait" in report.message
+    assert report.hint.startswith(f"raised at {functions.__file__}:")
+    assert report.hint.count("\n") == 0, report.hint
+
+
 def test_what_fails_after_a_cancel_was_cancelled() -> None:
     signals = Signals()
     signals.cancel()

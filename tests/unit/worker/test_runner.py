@@ -65,6 +65,12 @@ def waits_to_be_stopped(context: Context) -> None:
 
 
 @action
+def gives_an_object() -> object:
+    """What is no JSON."""
+    return object()
+
+
+@action
 def is_silent() -> None:
     """Nothing."""
 
@@ -192,6 +198,16 @@ def test_a_failure_has_its_traceback_in_the_log(worker: Ends, tmp_path: Path) ->
     assert "no such customer" in report.message
     assert any("test_runner.py" in line["text"] for line in lines)
     assert lines[-1]["level"] == "ERROR"
+
+
+def test_a_refusal_has_no_traceback_of_our_own_files_in_the_log(worker: Ends, tmp_path: Path) -> None:
+    """What a shell command or a refused result says is all that its author can act on."""
+    order = order_of("gives_an_object", tmp_path)
+    report, lines = run(worker, order, tmp_path)
+    assert report.outcome is Outcome.FAILED
+    assert "its result is no JSON" in report.message
+    assert [line["text"] for line in lines[-2:]] == [f"hint: {report.hint}", f"failed: {report.message}"]
+    assert not any("Traceback" in line["text"] for line in lines)
 
 
 def test_sys_exit_of_code_is_a_failure_and_not_the_runners_end(worker: Ends, tmp_path: Path) -> None:
