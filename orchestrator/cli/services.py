@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orchestrator.settings import Settings
+    from orchestrator.settings import BundleSettings, Settings
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def standalone(args: argparse.Namespace) -> int:
     from orchestrator import app
     from orchestrator.cli.supervisor import Supervisor
 
-    settings = _settings(args.config)
+    settings = _at_work_at_once(_settings(args.config))
     app.prepare_services()
 
     def all_ready() -> None:
@@ -53,6 +53,20 @@ def _serve(service: str, config: Path | None) -> int:
     gc.freeze()
     gc.enable()
     return app.serve(service, settings, ready)
+
+
+def _at_work_at_once(settings: Settings) -> Settings:
+    """These settings, where new DAGs of folders do not start paused unless told: who starts everything in a
+    project's folder wants its DAGs to run. Those of a repository others may have committed.
+    """
+
+    def at_work(bundle: BundleSettings) -> BundleSettings:
+        if bundle.git is not None or bundle.pause_new_dags is not None:
+            return bundle
+        return bundle.model_copy(update={"pause_new_dags": False})
+
+    bundles = {name: at_work(bundle) for name, bundle in settings.bundles.items()}
+    return settings.model_copy(update={"bundle": at_work(settings.bundle), "bundles": bundles})
 
 
 def _settings(config: Path | None) -> Settings:

@@ -56,7 +56,7 @@ class ServiceVerbs(Surface):
             params=json.loads(json.dumps(resolve_params(definition, params or {}))),
             logical_date=logical_date,
             interval=manual_interval(definition, logical_date or self.clock.now()),
-            project=found.project or self.project,
+            project=found.project,
             run_id=run_id,
             key=key,
             note=note,

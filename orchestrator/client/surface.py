@@ -16,7 +16,7 @@ from orchestrator.store.database import Database
 class Surface:
     """A store with what its verbs need. `registry` tells what outputs do when their rows come again,
     `artifacts` is where the files of runs lie, `actor` who is written into the audit log (the user of this
-    process), `project` the folder of loaded DAGs' data.
+    process).
     """
 
     database: Database
@@ -24,7 +24,6 @@ class Surface:
     clock: Clock
     artifacts: Path
     actor: str = field(default_factory=getpass.getuser)
-    project: str = ""
 
     def _release(self) -> None:
         """Say of runs whose command was killed that they failed, before somebody reads them as running."""

@@ -1,12 +1,15 @@
 """Settings of the installation: defaults < file (YAML or TOML) < `FUSTGO_*` variables < flags.
 
-`sections` declares them, `loading` finds their values, `documents` reads files with the place of every key.
+`sections` and `bundles` declare them, `loading` finds their values, `settings_file` those of a file,
+`documents` reads files with the place of every key.
 """
 
-from orchestrator.settings.loading import KEYS, create_home, json_schema, load
+from orchestrator.settings.bundles import BundleSettings
+from orchestrator.settings.entries import KEYS
+from orchestrator.settings.loading import create_home, json_schema, load
 from orchestrator.settings.sections import (
+    DEFAULT_BUNDLE,
     ArtifactSettings,
-    BundleSettings,
     DatabaseSettings,
     FileSettings,
     LogSettings,
@@ -16,6 +19,7 @@ from orchestrator.settings.sections import (
 )
 
 __all__ = [
+    "DEFAULT_BUNDLE",
     "KEYS",
     "ArtifactSettings",
     "BundleSettings",

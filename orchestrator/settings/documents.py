@@ -11,6 +11,8 @@ from orchestrator.errors import Problem, Problems, SettingsError
 if TYPE_CHECKING:
     import yaml
 
+_DEPTH = 3  # bundles, a name, its settings
+
 # Line and column of every key of a file.
 Places: TypeAlias = dict[tuple[str, ...], tuple[int, int]]
 
@@ -75,7 +77,7 @@ class _YamlReader:
         if isinstance(node, yaml.SequenceNode):
             return [one.value if isinstance(one, yaml.ScalarNode) else None for one in node.value]
         # Below the settings nothing is read, so that a document which refers to itself ends.
-        return self._mapping(node, path) if len(path) < 2 else {}
+        return self._mapping(node, path) if len(path) < _DEPTH else {}
 
     def _mapping(self, node: yaml.Node, path: tuple[str, ...]) -> dict[str, Any]:
         values: dict[str, Any] = {}

@@ -1,9 +1,10 @@
 """Where settings come from: defaults < file (YAML or TOML) < `FUSTGO_*` variables < flags.
 
-A setting is `section.key`; its variable is `FUSTGO_SECTION__KEY`. Everything that is wrong, wherever it
-was written, is reported at once with its place. Not settings, though they share the prefix:
-`FUSTGO_HOME` and `FUSTGO_CONFIG` (where things are), `FUSTGO_CONN_*` and `FUSTGO_VAR_*` (connections and
-variables of DAGs), `FUSTGO_CRASH*` (tests). Pools and limits live in the store, not here.
+A setting is `section.key`; its variable is `FUSTGO_SECTION__KEY`. Bundles by name (`bundles.name.key`) stand
+in the file alone. Everything that is wrong, wherever it was written, is reported at once with its place.
+Not settings, though they share the prefix: `FUSTGO_HOME` and `FUSTGO_CONFIG` (where things are),
+`FUSTGO_CONN_*` and `FUSTGO_VAR_*` (connections and variables of DAGs), `FUSTGO_CRASH*` (tests). Pools and
+limits live in the store, not here.
 """
 
 from __future__ import annotations
@@ -18,42 +19,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.errors import Problem, Problems, SettingsError, nearest
-from orchestrator.settings.documents import read_document
-from orchestrator.settings.sections import FileSettings, Section, Settings
-from orchestrator.settings.values import without_password
+from orchestrator.settings.entries import BUNDLES, DEFAULTS, KEYS, Entry
+from orchestrator.settings.sections import FileSettings, Settings
+from orchestrator.settings.settings_file import SettingsFile
 
 _PREFIX = "FUSTGO_"
 _NOT_SETTINGS = re.compile(r"FUSTGO_(HOME|CONFIG|CONN_.*|VAR_.*|CRASH.*)")
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A value as written, and where."""
-
-    value: object
-    place: str
-    line: int = 0
-    column: int = 0
-
-    @property
-    def source(self) -> str:
-        return f"{self.place}:{self.line}" if self.line else self.place
-
-    def problem(self, message: str, hint: str = "", *, show_value: bool = False) -> Problem:
-        shown = without_password(str(self.value)) if show_value else ""
-        return Problem(self.place, self.line, self.column, message, hint, shown)
-
-
-def _section_models() -> dict[str, type[Section]]:
-    return {name: field.annotation for name, field in FileSettings.model_fields.items()}  # type: ignore[misc]
-
-
-_DEFAULTS = {
-    f"{section}.{name}": _Entry(field.get_default(), "default")
-    for section, model in _section_models().items()
-    for name, field in model.model_fields.items()
-}
-KEYS = tuple(_DEFAULTS)
 
 
 def load(
@@ -71,11 +42,12 @@ def load(
     environ = os.environ if environ is None else environ
     home = _home(environ)
     problems: list[Problem] = []
-    entries = dict(_DEFAULTS)
+    entries = dict(DEFAULTS)
     if path := config_file or environ.get("FUSTGO_CONFIG"):
-        entries |= _from_file(Path(path), problems)
+        entries |= SettingsFile(Path(path), problems).entries()
     entries |= _from_environment(environ, problems)
     entries |= _from_flags(flags or {}, problems)
+    _refuse_both(entries, problems)
     document = _validated(entries, home.value, problems)
     if problems:
         raise Problems(problems)
@@ -118,20 +90,22 @@ def _variable(name: str) -> str:
     return f"environment variable {name}"
 
 
-def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> dict[str, _Entry]:
+def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> dict[str, Entry]:
     entries = {}
     names = {_PREFIX + key.upper().replace(".", "__"): key for key in KEYS}
     for variable, text in environ.items():
         if variable in names:
-            entries[names[variable]] = _Entry(text, _variable(variable))
+            entries[names[variable]] = Entry(text, _variable(variable))
         elif variable.startswith(_PREFIX) and not _NOT_SETTINGS.fullmatch(variable):
             hint = nearest(variable, [*names, "FUSTGO_HOME", "FUSTGO_CONFIG"])
+            if variable.startswith("FUSTGO_BUNDLES"):
+                hint = "bundles by name stand in the settings file; FUSTGO_BUNDLE__KEY is of the one bundle"
             problems.append(Problem(_variable(variable), 0, 0, "no setting has this name", hint))
     return entries
 
 
-def _from_flags(flags: Mapping[str, str], problems: list[Problem]) -> dict[str, _Entry]:
-    entries = {key: _Entry(text, "flag") for key, text in flags.items()}
+def _from_flags(flags: Mapping[str, str], problems: list[Problem]) -> dict[str, Entry]:
+    entries = {key: Entry(text, "flag") for key, text in flags.items()}
     problems += [
         entry.problem(f"unknown setting {key!r}", nearest(key, KEYS))
         for key, entry in entries.items()
@@ -140,69 +114,46 @@ def _from_flags(flags: Mapping[str, str], problems: list[Problem]) -> dict[str, 
     return {key: entry for key, entry in entries.items() if key in KEYS}
 
 
-def _from_file(path: Path, problems: list[Problem]) -> dict[str, _Entry]:
-    """Every setting of the file, with its place; what does not belong there becomes a problem."""
-    document, places = read_document(path, problems)
-    sections = {key.partition(".")[0] for key in KEYS}
-    entries = {}
-    for section, content in document.items():
-        entry = _Entry(content, str(path), *places.get((section,), (0, 0)))
-        if section not in sections:
-            problems.append(entry.problem(f"unknown section {section!r}", _section_hint(section, sections)))
-        elif isinstance(content, dict):
-            for name, value in content.items():
-                key = f"{section}.{name}"
-                found = _Entry(value, str(path), *places.get((section, name), (entry.line, entry.column)))
-                if key not in KEYS:
-                    problems.append(found.problem(f"unknown setting {key!r}", nearest(key, KEYS)))
-                elif not _fits(key, value):
-                    problems.append(
-                        found.problem(f"{key} must be one value", "give it one, or remove the line")
-                    )
-                else:
-                    entries[key] = found
-        elif content is not None:
-            problems.append(entry.problem(f"{section} must be a section with settings below it"))
-    return entries
+def _refuse_both(entries: Mapping[str, Entry], problems: list[Problem]) -> None:
+    """Settings of `bundle` beside `bundles` would hold for none of them."""
+    if not any(key.startswith(f"{BUNDLES}.") for key in entries):
+        return
+    hint = f"move it below a name in {BUNDLES}"
+    problems += [
+        entry.problem(f"{key} holds for none of the file's {BUNDLES}", hint)
+        for key, entry in entries.items()
+        if key.startswith("bundle.") and entry.source != "default"
+    ]
 
 
-def _fits(key: str, value: object) -> bool:
-    """Whether it is one value, or several where the setting is a list."""
-    if isinstance(value, list):
-        return isinstance(_DEFAULTS[key].value, tuple)
-    return value is not None and not isinstance(value, dict)
-
-
-def _section_hint(section: str, sections: set[str]) -> str:
-    if section in KEYS:
-        head, _, name = section.partition(".")
-        return f"write {name!r} below a section {head!r}"
-    return nearest(section, sections)
-
-
-def _validated(entries: Mapping[str, _Entry], home: Path, problems: list[Problem]) -> FileSettings:
+def _validated(entries: Mapping[str, Entry], home: Path, problems: list[Problem]) -> FileSettings:
     """The settings that the entries spell; what does not fit is added to the problems."""
-    document: dict[str, dict[str, object]] = {}
+    document: dict[str, Any] = {}
     for key, entry in entries.items():
-        section, _, name = key.partition(".")
+        *sections, name = key.split(".")
         value = entry.value
         if isinstance(value, str | Path):
             value = str(value).replace("{home}", str(home))
-        document.setdefault(section, {})[name] = value
+        below = document
+        for section in sections:
+            below = below.setdefault(section, {})
+        below[name] = value
     try:
         return FileSettings.model_validate(document)
     except ValidationError as error:
         for finding in error.errors():
-            key = ".".join(str(part) for part in finding["loc"][:2])
+            path = [str(part) for part in finding["loc"]]
+            above = (".".join(path[:end]) for end in range(len(path), 0, -1))
+            key = next((key for key in above if key in entries), "")
             message = finding["msg"].removeprefix("Value error, ")
-            if key in entries:
+            if key:
                 problems.append(entries[key].problem(f"{key}: {message}", show_value=True))
             else:
                 problems.append(_culprit(entries, message).problem(message))
         return FileSettings()
 
 
-def _culprit(entries: Mapping[str, _Entry], message: str) -> _Entry:
+def _culprit(entries: Mapping[str, Entry], message: str) -> Entry:
     """Of the settings that a rule over several names, the one that was written last."""
     named = [entry for key, entry in entries.items() if key in message]
     return next((entry for entry in reversed(named) if entry.source != "default"), named[-1])

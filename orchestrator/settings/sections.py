@@ -5,25 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from orchestrator.settings.bundles import BundleName, BundleSettings
+from orchestrator.settings.section import Section
 from orchestrator.settings.values import (
     AbsolutePath,
     Cores,
-    PathFromHere,
-    PathInside,
     Size,
     SizeOrNone,
     TextOrNone,
@@ -32,6 +23,9 @@ from orchestrator.settings.values import (
     upper,
 )
 from orchestrator.units import Duration
+
+DEFAULT_BUNDLE = "default"
+"""The name of the bundle that is given no name."""
 
 _LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -43,12 +37,6 @@ def _database_url(url: str) -> str:
             "postgresql://user:password@host/database"
         )
     return url
-
-
-class Section(BaseModel):
-    """A group of settings; immutable once loaded."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DatabaseSettings(Section):
@@ -68,39 +56,6 @@ class ArtifactSettings(Section):
         default=Path("{home}/artifacts"),
         description="Folder of the artifact store, on a disk of its own where files are large.",
     )
-
-
-class BundleSettings(Section):
-    """Where DAG files come from."""
-
-    path: PathFromHere = Field(
-        default=Path("."),
-        description="The folder of the project, relative to where the service is started.",
-    )
-    dags: PathInside = Field(default=Path("dags"), description="Its folder of DAG files.")
-    project: Path = Field(
-        default=Path("."),
-        validate_default=True,
-        description="The folder against which data paths resolve, relative to bundle.path.",
-    )
-    include: Words = Field(
-        default=(),
-        description="Patterns of files below bundle.dags that DAGs read beside their code, such as "
-        "templates/*.html: copied with it.",
-    )
-
-    @field_validator("project")
-    @classmethod
-    def _from_the_bundle(cls, project: Path, info: ValidationInfo) -> Path:
-        return Path(info.data.get("path", "/"), project.expanduser())
-
-    @field_validator("include")
-    @classmethod
-    def _inside_the_bundle(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
-        for pattern in patterns:
-            if (path := PurePosixPath(pattern)).is_absolute() or ".." in path.parts:
-                raise ValueError(f"{pattern!r} leads out of bundle.dags: patterns are relative to it")
-        return patterns
 
 
 class LogSettings(Section):
@@ -224,6 +179,11 @@ class FileSettings(Section):
     database: DatabaseSettings = DatabaseSettings()
     artifacts: ArtifactSettings = ArtifactSettings()
     bundle: BundleSettings = BundleSettings()
+    bundles: Mapping[BundleName, BundleSettings] = Field(
+        default={},
+        description="Several bundles by name, in place of `bundle`.",
+        json_schema_extra={"additionalProperties": False},
+    )
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     worker: WorkerSettings = WorkerSettings()
@@ -238,11 +198,21 @@ class Settings(FileSettings):
     home: Path
     sources: Mapping[str, str]
 
+    def all_bundles(self) -> dict[str, BundleSettings]:
+        """Every bundle by name: those of `bundles`, or else `bundle`, whose name is `default`."""
+        return dict(self.bundles) or {DEFAULT_BUNDLE: self.bundle}
+
     def rows(self) -> Iterator[tuple[str, str, str]]:
-        """Name, value and source of each setting, as a person writes them, but for passwords."""
+        """Name, value and source of each setting that holds, as a person writes them, but for passwords."""
         yield "home", str(self.home), self.sources["home"]
-        values = self.model_dump(mode="json", include=set(FileSettings.model_fields))
-        for section, settings in values.items():
-            for name, value in settings.items():
+        for section, settings in self._sections():
+            for name, value in settings.model_dump(mode="json").items():
                 key = f"{section}.{name}"
                 yield key, as_written(value), self.sources[key]
+
+    def _sections(self) -> Iterator[tuple[str, Section]]:
+        for name in FileSettings.model_fields:
+            if name == "bundles":
+                yield from ((f"bundles.{bundle}", one) for bundle, one in self.bundles.items())
+            elif name != "bundle" or not self.bundles:
+                yield name, getattr(self, name)

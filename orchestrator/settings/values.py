@@ -7,25 +7,29 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from orchestrator.units import format_size, parse_size
+from orchestrator.units import format_duration, format_size, parse_duration, parse_size
 
 NONE, CORES = "none", "cores"
 
 
 def without_password(text: str) -> str:
-    """The text with the password of every URL in it masked."""
-    return re.sub(r"(://[^:/@]*:)[^/]*@", r"\1***@", text)
+    """The text with the password of every URL in it masked, or the token that stands alone in its place."""
+    masked = re.sub(r"(://[^:/@]*:)[^/]*@", r"\1***@", text)
+    return re.sub(r"(https?://)[^:/@\s]+@", r"\1***@", masked)
 
 
 def as_written(value: object) -> str:
     """A dumped value as a person writes it, but for passwords."""
     if isinstance(value, list):
         value = ", ".join(str(one) for one in value)
+    if isinstance(value, bool):
+        value = str(value).lower()
     return without_password(NONE if value is None else str(value))
 
 
@@ -53,7 +57,7 @@ def _from_here(path: Path) -> Path:
 
 def _inside(path: Path) -> Path:
     if path.is_absolute() or ".." in path.parts:
-        raise ValueError("must be a folder inside bundle.path, written relative to it")
+        raise ValueError("must be a folder inside the bundle, written relative to it")
     return path
 
 
@@ -76,7 +80,20 @@ def _size_or_none(value: object) -> int | None:
     return None if value is None else parse_size(value)
 
 
+def _duration_or_none(value: object) -> timedelta | None:
+    value = _none(value)
+    return None if value is None else parse_duration(value)
+
+
 def _write_text(value: str | None) -> str:
+    return NONE if value is None else value
+
+
+def _write_duration(value: timedelta | None) -> str:
+    return NONE if value is None else format_duration(value)
+
+
+def _write_switch(value: bool | None) -> bool | str:
     return NONE if value is None else value
 
 
@@ -113,4 +130,16 @@ SizeOrNone: TypeAlias = Annotated[
     BeforeValidator(_size_or_none),
     PlainSerializer(_write_size, return_type=str),
     WithJsonSchema({"type": ["string", "integer"]}),
+]
+DurationOrNone: TypeAlias = Annotated[
+    timedelta | None,
+    BeforeValidator(_duration_or_none),
+    PlainSerializer(_write_duration, return_type=str),
+    WithJsonSchema({"type": ["string", "number"]}),
+]
+SwitchOrNone: TypeAlias = Annotated[
+    bool | None,
+    BeforeValidator(_none),
+    PlainSerializer(_write_switch, return_type=bool | str),
+    WithJsonSchema({"type": ["boolean", "string"]}),
 ]

@@ -142,7 +142,7 @@ def _insert_run(connection: Connection, by: Run, trigger: _Trigger, now: datetim
             "params": dict(trigger.params),
             "state": RunState.QUEUED,
             "paused": False,
-            "project": _project(connection, by),
+            "project": trigger.dag.project,
             "note": "",
             "created_at": now,
         },
@@ -168,15 +168,6 @@ def _tell_of_none(
     tell(connection, "trigger", now=now, new="there", detail={"run": there, "name": name}, **ids)
     said = "node %r of run %s triggers nothing: run %s (%s) is there already"
     _log.info(said, stage_run.stage, by.number, there, name, extra=ids)
-
-
-def _project(connection: Connection, by: Run) -> str:
-    """The folder of loaded DAGs' data: a run of the services has it; of a command's, the newest of those."""
-    if by.held_by is None:
-        return by.project
-    table = runs.runs.c
-    newest = select(table.project).where(table.held_by.is_(None)).order_by(table.number.desc()).limit(1)
-    return str(connection.execute(newest).scalar() or by.project)
 
 
 def _audit(

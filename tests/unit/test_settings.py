@@ -205,7 +205,7 @@ def test_toml_problems_name_their_lines(tmp_path: Path) -> None:
         ("log: {folder: here}\n", "1:7", "must be absolute"),
         ("log: {max_bytes: 1kB}\n", "1:7", "greater than or equal to 4096"),
         ("log: {max_bytes: much}\n", "1:7", "not a size"),
-        ("bundle: {dags: /dags}\n", "1:10", "inside bundle.path"),
+        ("bundle: {dags: /dags}\n", "1:10", "inside the bundle"),
         ("bundle: {include: [ok, ../x]}\n", "1:10", "'../x' leads out"),
         ("bundle: {include: [[a]]}\n", "1:10", "valid string"),
         ("bundle: {path: [a]}\n", "1:10", "must be one value"),
