@@ -14,6 +14,7 @@ import os
 import secrets
 import socket
 import stat
+from collections.abc import Set
 from pathlib import Path
 
 from orchestrator.errors import StoreError
@@ -45,19 +46,22 @@ class Datagrams:
         self._numbers = itertools.count(1)
         self._socket: socket.socket | None = None
         self._is_ours = False
+        self._own: dict[str, Set[str]] = {}  # what our own listeners want to hear of us, by socket
 
     def send(self, topics: set[str]) -> None:
         """See `hints.Hints`."""
         with contextlib.suppress(OSError):  # the folder is absent: nobody has ever listened
-            others = [name for name in os.listdir(self._folder) if not name.startswith(self._name)]
-            if others and self._may_send():
-                message = " ".join(sorted(topics)).encode()
-                for name in others:
-                    self._send(message, str(self._folder / name))
+            told = {name: self._own.get(name, topics) & topics for name in os.listdir(self._folder)}
+            wanted = {name: heard for name, heard in told.items() if heard}
+            if wanted and self._may_send():
+                for name, heard in wanted.items():
+                    self._send(" ".join(sorted(heard)).encode(), str(self._folder / name))
 
-    def listen(self) -> DatagramListener:
+    def listen(self, own: Set[str] = frozenset()) -> DatagramListener:
         """A socket of our own; raises StoreError."""
-        path = self._folder / f"{self._name}.{next(self._numbers)}"
+        name = f"{self._name}.{next(self._numbers)}"
+        path = self._folder / name
+        self._own[name] = own
         try:
             for folder in (self._folder.parent, self._folder):
                 folder.mkdir(mode=0o700, exist_ok=True)

@@ -2,13 +2,14 @@
 
 A transaction marks what others may now have to do; the database tells them after the commit, and only
 then. A hint may be lost (who listens is full, stopped or cut off) and is never relied on: everybody looks
-by himself each second. An open store does not wake itself.
+by himself each second. An open store does not wake itself, but by the topics of which a listener asks for
+its `own`: those that another thread of the process tells.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from orchestrator.store.database import Database
 
-Topic: TypeAlias = Literal["work", "ask", "run"]
+Topic: TypeAlias = Literal["work", "ask", "run", "schedule"]
 TOPICS: frozenset[str] = frozenset(get_args(Topic))
 _MARKED = "fustgo.hints"
 
@@ -38,10 +39,10 @@ class Hints(Protocol):
     """The hints of one open store. Telling neither waits for a listener nor raises."""
 
     def send(self, topics: set[str]) -> None:
-        """Tell everybody who listens, but those of this open store."""
+        """Tell everybody who listens, those of this open store only what they asked for."""
 
-    def listen(self) -> Listener:
-        """Start to hear what others tell; raises StoreError."""
+    def listen(self, own: Set[str] = frozenset()) -> Listener:
+        """Start to hear what others tell, and this open store of its `own`; raises StoreError."""
 
     def close(self) -> None:
         """Let go of what was opened to tell them."""
@@ -51,7 +52,8 @@ def mark(connection: Connection, topic: Topic) -> None:
     """Have this topic told when the transaction has committed.
 
     `work`: an attempt may be claimed. `ask`: a verb wants something of a running attempt. `run`: a run began,
-    ended, or may be promoted. Raises RuntimeError outside a transaction that writes.
+    ended, or may be promoted. `schedule`: it was planned when a DAG fires next. Raises RuntimeError outside a
+    transaction that writes.
     """
     marked: set[str] | None = connection.info.get(_MARKED)
     if marked is None:
@@ -71,6 +73,9 @@ def collected(connection: Connection) -> Iterator[set[str]]:
         info.pop(_MARKED, None)
 
 
-def listen(database: Database) -> Listener:
-    """Start to hear the hints of a store; raises StoreError where that is impossible."""
-    return database.hints.listen()
+def listen(database: Database, own: Set[Topic] = frozenset()) -> Listener:
+    """Start to hear the hints of a store, also those on `own` that are told through this opening of it.
+
+    Raises StoreError where that is impossible.
+    """
+    return database.hints.listen(own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -22,13 +22,17 @@ _dags, _versions, _errors = table_of(Dag), table_of(DagVersion), table_of(LoadEr
 
 @dataclass(frozen=True)
 class Loaded:
-    """A DAG as a file of the tree defines it: its canonical document and its compiled stages."""
+    """A DAG as a file of the tree defines it: its canonical document and its compiled stages.
+
+    `params` are those of a run that its schedule fires.
+    """
 
     dag_id: str
     file: str
     hash: str
     document: Mapping[str, Any]
     stages: Mapping[str, Any]
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 def store_loaded(

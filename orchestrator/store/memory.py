@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import StaticPool
@@ -83,7 +83,7 @@ class _Alone:
     def send(self, topics: set[str]) -> None:
         """Nobody hears."""
 
-    def listen(self) -> Listener:
+    def listen(self, own: Set[str] = frozenset()) -> Listener:
         raise StoreError("nobody else writes to a store in memory: there is nothing to listen to")
 
     def close(self) -> None:

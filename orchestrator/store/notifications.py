@@ -11,7 +11,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 import psycopg
@@ -47,10 +47,10 @@ class Notifications:
                 self._not_before = time.monotonic() + _PATIENCE
                 self._drop()
 
-    def listen(self) -> NotificationListener:
+    def listen(self, own: Set[str] = frozenset()) -> NotificationListener:
         """A session of its own that listens; raises StoreError."""
         try:
-            return NotificationListener(self._connect, self._name)
+            return NotificationListener(self._connect, self._name, own)
         except psycopg.Error as error:
             raise StoreError(f"cannot listen to hints: {error}") from error
 
@@ -74,9 +74,9 @@ class Notifications:
 class NotificationListener:
     """A session that listens, opened again where it was cut: then something may have been missed."""
 
-    def __init__(self, connect: Connect, name: str) -> None:
-        """Connect and listen; raises psycopg.Error."""
-        self._connect, self._name = connect, name
+    def __init__(self, connect: Connect, name: str, own: Set[str] = frozenset()) -> None:
+        """Connect and listen; `own`: what is heard of `name` itself too. Raises psycopg.Error."""
+        self._connect, self._name, self._own = connect, name, own
         self._idle, self._other_end = os.pipe()  # what is waited for while there is no session
         self._session: psycopg.Connection[Any] | None = None
         self._not_before = 0.0
@@ -99,7 +99,12 @@ class NotificationListener:
         except psycopg.Error:
             self._drop()
             return set(TOPICS)
-        return {topic for sender, *topics in messages if sender != self._name for topic in topics}
+        return {
+            topic
+            for sender, *topics in messages
+            for topic in topics
+            if sender != self._name or topic in self._own
+        }
 
     def close(self) -> None:
         """See `hints.Listener`."""

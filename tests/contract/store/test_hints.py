@@ -91,6 +91,17 @@ def test_an_open_store_does_not_wake_itself(
     assert heard(listener) == {"ask"}
 
 
+def test_a_listener_hears_of_its_own_store_what_it_asked_for(database: Database, other: Database) -> None:
+    """A scheduler fires what its own loading has just stored."""
+    listener, second = hints.listen(database, own={"schedule"}), hints.listen(database)
+    tell(database, "work", "schedule")
+    assert heard(listener) == {"schedule"}
+    tell(other, "ask")
+    assert heard(listener) == heard(second) == {"ask"}
+    listener.close()
+    second.close()
+
+
 def test_all_others_hear(database: Database, other: Database, listener: hints.Listener) -> None:
     second = hints.listen(other)
     tell(database, "work")
