@@ -1,12 +1,14 @@
-"""Every trigger rule in a real run of a real file, over upstreams that succeeded, failed, or never ran."""
+"""Every trigger rule in a real run of `standalone`, over upstreams that succeeded, failed, or never ran; and
+how `run` shows what they made of a failure."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-import pytest
-
+from orchestrator.dag.arguments import TRIGGER_RULES
 from tests.support.commands import Result, Shell
+from tests.support.services_site import ServicesSite, services_site
 
 STAGES = """
 from orchestrator import DAG, processor
@@ -28,18 +30,32 @@ def stage(name, after=(), **settings):
         other.before(made)
     return end
 """
-RULES = (
-    STAGES
-    + """
-with DAG("rules") as dag:
-    good, bad = stage("good"), stage("bad")
-    stopped = stage("stopped", [bad])
-    idle = stage("idle", [good], trigger_rule="all_failed")
-    after = dict(one=[good, bad], two=[bad], three=[stopped], four=[good, idle], five=[idle])
-    for name in after:
-        stage(name, after[name], trigger_rule="RULE")
+SERVED = """
+from orchestrator import DAG, action
+from orchestrator.dag.arguments import TRIGGER_RULES
+
+@action
+def work(context, *, name):
+    with open(f"ran-{context.params['rule']}", "a") as ran:
+        ran.write(name + " ")
+    if name in open("broken").read().split():
+        raise ValueError(f"{name} is broken")
+
+def stage(name, after=(), **settings):
+    made = work(name, name=name, **settings)
+    for other in after:
+        other.before(made)
+    return made
+
+for rule in TRIGGER_RULES:
+    with DAG(rule, params={"rule": rule}, max_active_tasks=3):
+        good, bad = stage("good"), stage("bad")
+        stopped = stage("stopped", [bad])
+        idle = stage("idle", [good], trigger_rule="all_failed")
+        after = dict(one=[good, bad], two=[bad], three=[stopped], four=[good, idle], five=[idle])
+        for name in after:
+            stage(name, after[name], trigger_rule=rule)
 """
-)
 OK, SKIPPED, STOPPED = "success", "skipped", "upstream_failed"
 
 
@@ -61,45 +77,66 @@ def run(shell: Shell, *args: str, broken: str = "") -> Result:
     return shell.run("run", "dag.py", *args)
 
 
-@pytest.mark.parametrize(
-    ("rule", "good_bad", "bad", "stopped", "good_idle", "idle"),
-    [
-        ("all_success", STOPPED, STOPPED, STOPPED, SKIPPED, SKIPPED),
-        ("all_failed", SKIPPED, OK, OK, SKIPPED, SKIPPED),
-        ("all_done", OK, OK, OK, OK, OK),
-        ("all_skipped", SKIPPED, SKIPPED, SKIPPED, SKIPPED, OK),
-        ("one_success", OK, STOPPED, STOPPED, OK, SKIPPED),
-        ("one_failed", OK, OK, OK, SKIPPED, SKIPPED),
-        ("one_done", OK, OK, SKIPPED, OK, SKIPPED),
-        ("none_failed", STOPPED, STOPPED, STOPPED, OK, OK),
-        ("none_failed_min_one_success", STOPPED, STOPPED, STOPPED, OK, SKIPPED),
-        ("none_skipped", OK, OK, OK, SKIPPED, SKIPPED),
-        ("all_done_min_one_success", OK, STOPPED, STOPPED, SKIPPED, SKIPPED),
-        ("always", OK, OK, OK, OK, OK),
-    ],
-)
-def test_a_rule_decides_what_runs_and_the_leaves_decide_how_the_run_ended(
-    shell: Shell, rule: str, good_bad: str, bad: str, stopped: str, good_idle: str, idle: str
-) -> None:
-    (shell.folder / "dag.py").write_text(RULES.replace("RULE", rule))
-    above = {"good": OK, "bad": "failed", "stopped": STOPPED, "idle": SKIPPED}
-    judged = {"one": good_bad, "two": bad, "three": stopped, "four": good_idle, "five": idle}
-    result = run(shell, broken="bad")
-    assert states(shell) == above | judged, result
-    first = ran(shell)
-    assert sorted(first) == sorted(name for name, state in states(shell).items() if state in (OK, "failed"))
-    if STOPPED not in judged.values():
-        assert (result.code, "success" in result.out) == (0, True)
-        assert "warning: stage bad: " in result.err
-        assert "bad is broken" in result.err
-        return
-    assert result.code == 1
-    assert "error: stage bad: " in result.err
-    resumed = run(shell, "--resume")
-    assert resumed.code == 0, resumed
-    again = {name: OK if state == STOPPED else state for name, state in judged.items()}
-    assert states(shell) == above | {"bad": OK, "stopped": OK} | again
-    assert sorted(ran(shell)) == sorted(["bad", "stopped"] + [n for n in judged if judged[n] == STOPPED])
+VERDICTS = {  # of stages after: good and bad; bad; stopped; good and idle; idle
+    "all_success": (STOPPED, STOPPED, STOPPED, SKIPPED, SKIPPED),
+    "all_failed": (SKIPPED, OK, OK, SKIPPED, SKIPPED),
+    "all_done": (OK, OK, OK, OK, OK),
+    "all_skipped": (SKIPPED, SKIPPED, SKIPPED, SKIPPED, OK),
+    "one_success": (OK, STOPPED, STOPPED, OK, SKIPPED),
+    "one_failed": (OK, OK, OK, SKIPPED, SKIPPED),
+    "one_done": (OK, OK, SKIPPED, OK, SKIPPED),
+    "none_failed": (STOPPED, STOPPED, STOPPED, OK, OK),
+    "none_failed_min_one_success": (STOPPED, STOPPED, STOPPED, OK, SKIPPED),
+    "none_skipped": (OK, OK, OK, SKIPPED, SKIPPED),
+    "all_done_min_one_success": (OK, STOPPED, STOPPED, SKIPPED, SKIPPED),
+    "always": (OK, OK, OK, OK, OK),
+}
+JUDGED = ("one", "two", "three", "four", "five")
+
+
+def test_every_rule_decides_what_standalone_runs_and_what_a_retry_runs(tmp_path: Path) -> None:
+    """A run of each rule; then what was broken is mended, and the runs that failed are tried again."""
+    assert set(VERDICTS) == set(TRIGGER_RULES)
+    with services_site(tmp_path, {"rules.py": SERVED}) as site:
+        (site.project / "broken").write_text("bad")
+        standalone = site.serving(site.service("standalone", slots=3))
+        runs = {rule: site.trigger(rule) for rule in VERDICTS}
+        above = {"good": OK, "bad": "failed", "stopped": STOPPED, "idle": SKIPPED}
+        wanted = {rule: above | dict(zip(JUDGED, judged, strict=True)) for rule, judged in VERDICTS.items()}
+        fails = {rule for rule, judged in VERDICTS.items() if STOPPED in judged}
+        for rule, run in runs.items():
+            assert site.wait(run).state == ("failed" if rule in fails else "success"), rule
+        assert {rule: served_states(site, run) for rule, run in runs.items()} == wanted
+        for rule, states in wanted.items():
+            assert served(site, rule) == sorted(name for name in states if states[name] in (OK, "failed")), (
+                rule
+            )
+        (site.project / "broken").write_text("")
+        for rule in fails:
+            assert site.fustgo("runs", "retry", str(runs[rule])).code == 0
+            wanted[rule] = {name: OK if s in (STOPPED, "failed") else s for name, s in wanted[rule].items()}
+        for rule in fails:
+            assert site.wait(runs[rule]).state == "success", rule
+            again = [
+                "bad",
+                "stopped",
+                *(n for n, s in zip(JUDGED, VERDICTS[rule], strict=True) if s == STOPPED),
+            ]
+            assert served(site, rule) == sorted(again), rule
+        assert {rule: served_states(site, run) for rule, run in runs.items()} == wanted
+        standalone.end()
+
+
+def served_states(site: ServicesSite, run: int) -> dict[str, str]:
+    return {name: str(stage.state) for name, stage in site.stages(run).items()}
+
+
+def served(site: ServicesSite, rule: str) -> list[str]:
+    """The stages of a rule's run that ran since the last look."""
+    file = site.project / f"ran-{rule}"
+    names = sorted(file.read_text().split())
+    file.unlink()
+    return names
 
 
 TIDY = (
@@ -151,7 +188,10 @@ def test_a_killed_run_starts_nothing_more_and_tidies_up_after_a_resume(shell: Sh
 
 def test_a_run_that_ended_well_has_nothing_to_resume_and_can_be_started_over(shell: Shell) -> None:
     (shell.folder / "dag.py").write_text(TIDY.replace('stage("publish", [load, tidy])', ""))
-    assert run(shell, broken="load").code == 0
+    ended = run(shell, broken="load")
+    assert (ended.code, "success" in ended.out) == (0, True), ended
+    assert "warning: stage load: " in ended.err
+    assert "load is broken" in ended.err
     refused = run(shell, "--resume", "1")
     assert refused.code != 0
     assert "--clear 1" in refused.err
