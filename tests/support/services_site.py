@@ -50,11 +50,11 @@ class ServicesSite(Site):
         """Start a scheduler; `loaded` tells when it serves."""
         return self.service("scheduler")
 
-    def service(self, name: str, *, slots: int = 2, before: str = "") -> WorkerProcess:
+    def service(self, name: str, *, slots: int = 2, before: str = "", **environ_of: str) -> WorkerProcess:
         """Start a service as people do; `before` is code that its process executes first."""
         said = self.folder / f"{name}-{len(self._workers)}"
         environ = {**os.environ, **self.environ, "FUSTGO_WORKER__SLOTS": str(slots)}
-        environ |= {"FUSTGO_HOME": str(self.home), "PYTHONPATH": str(ROOT)}
+        environ |= {"FUSTGO_HOME": str(self.home), "PYTHONPATH": str(ROOT), **environ_of}
         with open(said, "wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-c", f"{before}\n{_MAIN}", name],
