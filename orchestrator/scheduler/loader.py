@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import StoreError
-from orchestrator.scheduler.bundle import Bundle, freeze
+from orchestrator.scheduler.bundles import Interrupted, Tree, source_of
 from orchestrator.settings import Settings
 from orchestrator.store import loading, pools
 from orchestrator.store.database import Database
@@ -27,10 +27,6 @@ DAG_FILES = frozenset({".py", ".yaml", ".yml", ".json"})
 QUICK = 5.0  # seconds that a file may take before it is set aside, so that the others do not wait for it
 PATIENCE = 60.0  # seconds that a file that was set aside may take
 _log = logging.getLogger("fustgo.loader")
-
-
-class Interrupted(Exception):
-    """Loading was told to stop."""
 
 
 @dataclass
@@ -67,8 +63,8 @@ def load(
     database: Database,
     settings: Settings,
     stop: int,
-    begun: Callable[[Bundle, Found], None] = lambda *_: None,
-) -> tuple[Bundle, Found]:
+    begun: Callable[[Tree, Found], None] = lambda *_: None,
+) -> tuple[Tree, Found]:
     """Load the DAGs of `bundle.dags` and make them those that run now.
 
     A file that cannot be loaded is logged and listed; the last good versions of its DAGs stay. Files that
@@ -77,9 +73,10 @@ def load(
     folder, StoreError where something cannot be written.
     """
     folder = settings.bundle.path / settings.bundle.dags
-    bundle = freeze(folder, settings.artifacts.path, settings.bundle.include)
-    found = Found(bundle.tree, folder)
-    paths = (path.relative_to(bundle.tree) for path in bundle.tree.rglob("*") if path.suffix in DAG_FILES)
+    bundle = source_of("default", settings.bundle, settings.artifacts.path, stop).look()
+    assert bundle is not None  # a first look gives a tree
+    found = Found(bundle.root, folder)
+    paths = (path.relative_to(bundle.root) for path in bundle.root.rglob("*") if path.suffix in DAG_FILES)
     _parse(found, sorted(path.as_posix() for path in paths), settings.bundle.project, stop, QUICK)
     _store(database, settings, bundle, found)
     begun(bundle, found)
@@ -93,7 +90,7 @@ def load(
 
 
 def _store(
-    database: Database, settings: Settings, bundle: Bundle, found: Found, said: Collection[str] = ()
+    database: Database, settings: Settings, bundle: Tree, found: Found, said: Collection[str] = ()
 ) -> None:
     """Make what was found that which runs now, and log what is wrong, but for the files of `said`."""
     for file, text in found.errors.items():

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 from orchestrator.errors import FustgoError, StoreError
 from orchestrator.scheduler import loader
-from orchestrator.scheduler.bundle import Bundle
+from orchestrator.scheduler.bundles import Interrupted, Tree
 from orchestrator.scheduler.rescuer import Rescuer
 from orchestrator.settings import Settings
 from orchestrator.store import hints, processes, promotion, timeouts, workers
@@ -81,14 +81,14 @@ class Loading:
     def _load(self) -> None:
         try:
             loader.load(self._database, self._settings, self._given_up, self._begun)
-        except loader.Interrupted:
+        except Interrupted:
             pass
         except FustgoError as error:
             self._error = error
         finally:
             os.write(self._end, b"e")
 
-    def _begun(self, bundle: Bundle, found: loader.Found) -> None:
+    def _begun(self, bundle: Tree, found: loader.Found) -> None:
         wrong = {*found.errors} - {*found.slow}
         broken = f", {_files(wrong)} with errors" if wrong else ""
         slow = f", {_files(found.slow)} set aside" if found.slow else ""

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from orchestrator.scheduler import loader
-from orchestrator.scheduler.bundle import Bundle
-from orchestrator.scheduler.loader import Found, Interrupted, load
+from orchestrator.scheduler.bundles import Interrupted, Tree
+from orchestrator.scheduler.loader import Found, load
 from orchestrator.settings import Settings
 from orchestrator.settings import load as load_settings
 from orchestrator.store import dags
@@ -102,7 +102,7 @@ def test_dags_are_stored_with_their_tree_their_project_and_their_limits(
     with database.read() as connection:
         version = dags.get_version(connection, numbers.version or 0)
         assert [stage.id for stage in dags.graph_of(connection, version.id)] == ["n"]
-    assert bundle.tree == bundle_tree(settings.artifacts.path, bundle.version)
+    assert bundle.root == bundle_tree(settings.artifacts.path, bundle.version)
 
 
 def test_a_changed_module_is_a_new_tree_of_the_same_definition_and_a_limit_taken_out_is_the_usual_one(
@@ -173,7 +173,7 @@ def test_others_are_loaded_before_a_file_that_takes_long(
     write(project, {"dags/aa.py": slow})
     seen: list[tuple[set[str], dict[str, str]]] = []
 
-    def begun(_: Bundle, found: Found) -> None:
+    def begun(_: Tree, found: Found) -> None:
         assert found.slow == ["aa.py"]
         seen.append(({*stored(database)}, errors(database)))
         (project / "go").touch()
