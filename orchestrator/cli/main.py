@@ -22,7 +22,7 @@ COMMANDS = {
     "standalone": ("services", "serve everything on this host: a scheduler and a worker"),
     "run": ("run", "run a DAG file, or a loaded DAG, here and now"),
     "plan": ("plan", "show stages, edges, schemas and guarantees of a DAG file, without running it"),
-    "dags": ("dags", "list and show DAGs, and start runs of them"),
+    "dags": ("dags", "list and show DAGs, start runs of them, pause their schedules"),
     "runs": ("runs", "list and show runs, and act on them"),
     "scheduler": ("services", "load DAGs, and look after what is due or dead"),
     "worker": ("services", "execute runs"),

@@ -42,10 +42,39 @@ def moment(value: datetime | None) -> str:
     return value.strftime("%Y-%m-%d %H:%M:%S") if value is not None else "-"
 
 
+def local(value: datetime | None, zone: str = "UTC") -> str:
+    """An instant as the clocks of a zone show it, with their offset; a dash where there is none."""
+    if value is None:
+        return "-"
+    from orchestrator.dag.timetable.zone import zone_of
+
+    return value.astimezone(zone_of(zone)).isoformat(" ", "seconds")
+
+
+def apart(value: datetime, now: datetime) -> str:
+    """How far an instant is from now: `in 42 s`, `in 3 h 05 min`, `2 days ago`."""
+    ahead = round((value - now).total_seconds())
+    minutes, number = divmod(abs(ahead), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        words = f"{hours // 24} days"
+    elif hours:
+        words = f"{hours} h {minutes:02d} min"
+    else:
+        words = f"{minutes} min {number:02d} s" if minutes else f"{number} s"
+    return f"in {words}" if ahead > 0 else f"{words} ago" if ahead < 0 else "now"
+
+
 def shortened(text: str, longest: int = 100) -> str:
     """The first line of a text, for a cell of a table; dots where there is more."""
     line = text.partition("\n")[0]
     return text if line == text and len(text) <= longest else f"{line[: longest - 3]}..."
+
+
+def short_version(version: str | None) -> str:
+    """The version of a bundle, a hash or `<commit>/<folder>`, as much of it as people compare."""
+    head, slash, folder = (version or "-").partition("/")
+    return f"{head[:12]}{slash}{folder}"
 
 
 def print_json(value: Any) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from orchestrator.client.administration import Administration
 from orchestrator.client.following import Following
 from orchestrator.client.held import Definition, HeldVerbs
+from orchestrator.client.schedules import Schedules
 from orchestrator.client.services import ServiceVerbs
 from orchestrator.client.views import Views
 from orchestrator.store.verbs.acts import Done
@@ -19,5 +20,5 @@ __all__ = ["Client", "Definition", "Done"]
 
 
 @dataclass(frozen=True)
-class Client(ServiceVerbs, HeldVerbs, Administration, Following, Views):
-    """Everything that can be done to runs of a store."""
+class Client(ServiceVerbs, HeldVerbs, Schedules, Administration, Following, Views):
+    """Everything that can be done to the DAGs and runs of a store."""

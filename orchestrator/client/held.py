@@ -17,10 +17,11 @@ from orchestrator.dag.model import Dag
 from orchestrator.dag.stages import StageGraph
 from orchestrator.errors import RefusedError, StoreError
 from orchestrator.runs.states import RunState
-from orchestrator.store import dag_views, dags, holders, lifecycle, runs, tables, workers
+from orchestrator.store import dags, holders, lifecycle, runs, tables, workers
 from orchestrator.store.artifacts import bundle_tree
 from orchestrator.store.processes import host, this_process
 from orchestrator.store.verbs import clearing, held
+from orchestrator.store.verbs.triggering import loaded_dag
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,11 @@ class HeldVerbs(Surface):
     def loaded_definition(self, dag_id: str, project: Path | None = None) -> Definition:
         """A loaded DAG in its present version; its data lies in its bundle's `project` unless one is given.
 
-        Raises UsageError where none has this id, StoreError where its code is not on this host.
+        Raises UsageError where none has this id, RefusedError where it was removed, StoreError where its code
+        is not on this host.
         """
         with self.database.read() as connection:
-            view = dag_views.find_dag(connection, dag_id)
-        dag, version = view.dag, view.version
+            dag, version = loaded_dag(connection, dag_id)
         project = project or Path(dag.project)
         return Definition(
             dag=Dag.from_document(version.document),

@@ -38,13 +38,13 @@ class Views(Surface):
             return dags.get_dag(connection, runs.find_run(connection, text).dag).dag_id
 
     def list_dags(self) -> list[dag_views.DagView]:
-        """The DAGs that the services have loaded, each with its newest run."""
+        """The DAGs that the services have loaded, each with its newest run; also those that were removed."""
         self._release()
         with self.database.read() as connection:
             return dag_views.list_dags(connection)
 
     def show_dag(self, dag_id: str) -> dag_views.DagView:
-        """A loaded DAG; raises UsageError where there is none of this id."""
+        """A loaded DAG, also a removed one; raises UsageError where there is none of this id."""
         self._release()
         with self.database.read() as connection:
             return dag_views.find_dag(connection, dag_id)

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, cast
 
 from sqlalchemy import Connection, Row, func, or_, select
 
@@ -24,6 +24,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.tables import Run
 from orchestrator.store.verbs.audit import audit
 
+D = TypeVar("D")
 Work: TypeAlias = Callable[[Connection, Run, datetime], Iterable[Extra]]
 
 
@@ -36,10 +37,10 @@ class Done:
     dry_run: bool = False
 
 
-class _TakenBackError(Exception):
+class TakenBackError(Exception):
     """Ends the transaction of a dry run; carries what it would have done."""
 
-    def __init__(self, done: Done) -> None:
+    def __init__(self, done: object) -> None:
         super().__init__("a dry run")
         self.done = done
 
@@ -90,12 +91,12 @@ def act(
     return perform(database, transaction)
 
 
-def perform(database: Database, transaction: Callable[[Connection], Done]) -> Done:
-    """The outcome of a transaction, also of one that a dry run took back."""
+def perform(database: Database, transaction: Callable[[Connection], D]) -> D:
+    """The outcome of a transaction, also of one that a dry run took back (`TakenBackError`)."""
     try:
         return database.run_transaction(transaction)
-    except _TakenBackError as back:
-        return back.done
+    except TakenBackError as back:
+        return cast("D", back.done)
 
 
 def conclude(
@@ -124,7 +125,7 @@ def conclude(
     audit(connection, actor, verb, f"run {number}", effects.short(), now)
     done = Done(runs.get(connection, number), effects, dry_run)
     if dry_run:
-        raise _TakenBackError(done)
+        raise TakenBackError(done)
     _hint(connection, effects)
     return done
 

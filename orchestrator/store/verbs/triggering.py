@@ -34,18 +34,38 @@ class Trigger:
     note: str = ""
 
 
-def loaded_dag(connection: Connection, dag_id: str) -> tuple[Dag, DagVersion]:
-    """A loaded DAG with its newest version; raises UsageError where there is none of this id."""
+def known_dag(connection: Connection, dag_id: str) -> Dag:
+    """The row of a DAG that was loaded, also of one that was removed since; raises UsageError for another."""
     dags = table_of(Dag)
     loaded = (dags.c.space == BUNDLE) & dags.c.deleted_at.is_(None) & dags.c.version.is_not(None)
     row = connection.execute(select(dags).where(loaded, dags.c.dag_id == dag_id)).first()
     if row is None:
-        known = connection.execute(select(dags.c.dag_id).where(loaded)).scalars().all()
+        there = select(dags.c.dag_id).where(loaded, dags.c.removed_at.is_(None))
+        known = connection.execute(there).scalars().all()
         raise UsageError(
             f"there is no DAG {dag_id!r}", hint=nearest(dag_id, known) or "none is loaded: start a scheduler"
         )
-    dag = value(Dag, row)
+    return value(Dag, row)
+
+
+def loaded_dag(connection: Connection, dag_id: str) -> tuple[Dag, DagVersion]:
+    """A loaded DAG with its newest version.
+
+    Raises UsageError where there is none of this id, RefusedError where it was removed.
+    """
+    dag = known_dag(connection, dag_id)
+    refuse_removed(dag)
     return dag, get_version(connection, dag.version or 0)
+
+
+def refuse_removed(dag: Dag) -> None:
+    """Raise RefusedError for a DAG that its bundle has no more: nothing new of it starts."""
+    if dag.removed_at is not None:
+        bundle = dag.bundle or "default"
+        raise RefusedError(
+            f"DAG {dag.dag_id!r} was removed: {dag.file} of bundle {bundle!r} does not hold it any more",
+            hint="put it back, and it is itself again; `fustgo dags errors` shows what could not be loaded",
+        )
 
 
 def trigger_run(
@@ -53,16 +73,19 @@ def trigger_run(
 ) -> tuple[Run, bool]:
     """The run that is wanted, and whether it was created just now: queued, to be promoted.
 
-    Raises RefusedError where a run of that name is there with other params, or another's key.
+    Raises RefusedError where a run of that name is there with other params or another's key, or the DAG was
+    removed meanwhile.
     """
     lock_dag(connection, dag.id)  # who triggers it at the same time finds what we created
     there = _named(connection, dag, wanted)
     if there is not None:
         _refuse_others(there, wanted)
         return there, False
+    present = get_dag(connection, dag.id)
+    refuse_removed(present)
     run = lifecycle.create_run(
         connection,
-        dag=get_dag(connection, dag.id),
+        dag=present,
         version=version,
         run_type="manual",
         logical_date=wanted.logical_date or now,
