@@ -13,6 +13,7 @@ from pathlib import Path
 from traceback import extract_tb
 from types import TracebackType
 
+from orchestrator.dag.candidates import SUFFIXES
 from orchestrator.dag.marks import Marks
 from orchestrator.dag.model import Dag
 from orchestrator.dag.reading import read
@@ -20,8 +21,6 @@ from orchestrator.errors import FustgoError, Problem, Problems, UsageError
 from orchestrator.sdk.decorated import functions_of
 from orchestrator.sdk.ports import Place
 from orchestrator.sdk.registry import Registry
-
-SUFFIXES = (".py", ".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True)

@@ -220,6 +220,13 @@ def resolve_params(dag: Dag, given: Mapping[str, Any]) -> dict[str, Any]:
     return resolved
 
 
+def default_params(dag: Dag) -> dict[str, Any]:
+    """The params of a run that is given none, but for those without a default: the values of a scheduled
+    run, for a DAG of which the validator has found nothing to say.
+    """
+    return {name: schema["default"] for name, schema in dag.params.items() if "default" in schema}
+
+
 def read_text(schema: Mapping[str, Any], text: str) -> Any:
     """A text from the command line as a value of the declared type; the text itself where it is none."""
     kinds = _types(schema)

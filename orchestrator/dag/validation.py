@@ -55,6 +55,7 @@ def check(
     with functions_of(marks.tree):
         subject, problems = build_operators(dag, marks, registry)
         problems = [*marks.problems, *problems, *_schedule_problems(dag, marks)]
+        problems += _param_problems(dag, marks)
         problems += id_problems(dag, marks)
         problems += argument_problems(dag, marks, subject.operators)
         problems += edge_problems(subject)
@@ -80,3 +81,14 @@ def _schedule_problems(dag: Dag, marks: Marks) -> Iterator[Problem]:
         names = ("start_date", "end_date", "timezone")
         name = next((name for name in names if error.message.startswith(name)), "schedule")
         yield marks.problem((name,), error.message, hint=error.hint)
+
+
+def _param_problems(dag: Dag, marks: Marks) -> Iterator[Problem]:
+    """A schedule gives its runs no params: each must have a default."""
+    for name, schema in dag.params.items() if dag.schedule is not None else ():
+        if "default" not in schema:
+            yield marks.problem(
+                ("params", name),
+                f"param {name!r} has no default, and a schedule gives its runs none",
+                hint="give it a default, or take the schedule away",
+            )

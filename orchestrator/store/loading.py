@@ -24,7 +24,7 @@ _dags, _versions, _errors = table_of(Dag), table_of(DagVersion), table_of(LoadEr
 class Loaded:
     """A DAG as a file of the tree defines it: its canonical document and its compiled stages.
 
-    `params` are those of a run that its schedule fires.
+    `params` are those of a run that is given none: of one that its schedule fires.
     """
 
     dag_id: str

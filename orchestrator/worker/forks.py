@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from orchestrator.errors import StoreError
-
-_PREFIX, _TESTS = "FUSTGO_", "FUSTGO_CRASH"
+from orchestrator.forking import scrubbed
 
 
 @dataclass(frozen=True)
@@ -50,15 +49,6 @@ class Exited:
 
 
 News: TypeAlias = Forked | Exited
-
-
-def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment for code of users: without our settings, connections and variables."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if not name.startswith(_PREFIX) or name.startswith(_TESTS)
-    }
 
 
 class Zygote:

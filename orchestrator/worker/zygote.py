@@ -13,7 +13,6 @@ At the end of that stream the worker is gone: the runners are killed, with all t
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import json
@@ -25,14 +24,13 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, NoReturn
 
+from orchestrator.forking import be_a_fork, wake_on_exits
+
 if TYPE_CHECKING:
     from orchestrator.worker.runner import Surroundings
 
 ENDS = 3
 PRELOADED = ("pyarrow.compute", "polars", "jinja2.sandbox")  # most of a runner's start, and of its memory
-_SET_PDEATHSIG = 1
-_OOM_SCORE = 500  # of 1000: under pressure the kernel takes a runner, never its worker
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main(control: socket.socket, level: str, lease: float) -> NoReturn:
@@ -41,7 +39,7 @@ def main(control: socket.socket, level: str, lease: float) -> NoReturn:
     warnings.filterwarnings("ignore", category=DeprecationWarning)  # of forks beside threads: see above
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    ears = _wake_on_exits()
+    ears = wake_on_exits()
     gc.collect()
     gc.freeze()  # what is shared with the forks is not written to by a collection
     children: set[int] = set()
@@ -66,13 +64,6 @@ def preload(level: str, lease: float) -> Surroundings:
     return Surroundings.of_this_process(level, lease)
 
 
-def _wake_on_exits() -> int:
-    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    return reading
-
-
 def _fork(control: socket.socket, children: set[int], around: Surroundings) -> None:
     said, ends = b"", list[int]()
     with contextlib.suppress(ConnectionError):
@@ -93,17 +84,9 @@ def _fork(control: socket.socket, children: set[int], around: Surroundings) -> N
 
 
 def _run(zygote: int, ends: list[int], around: Surroundings) -> NoReturn:
-    """Be a runner: of a process group of its own, gone with the zygote, first in line for the OOM killer."""
+    """Be a runner."""
     try:
-        os.setpgid(0, 0)
-        _libc.prctl(_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != zygote:
-            os._exit(1)
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write(str(_OOM_SCORE))
+        be_a_fork(zygote)
         connection, out, err = ends
         os.set_inheritable(connection, False)  # a child of user code must not hold it open
         os.dup2(out, 1)

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
+from orchestrator.forking import scrubbed
 from orchestrator.runs.order import Order
 from orchestrator.runs.states import Outcome
 from orchestrator.store import processes
 from orchestrator.worker import messages
-from orchestrator.worker.forks import Ends, Exited, Forked, News, Zygote, ZygoteDied, scrubbed
+from orchestrator.worker.forks import Ends, Exited, Forked, News, Zygote, ZygoteDied
 from tests.support.site import ROOT
 
 SECONDS = 30.0
