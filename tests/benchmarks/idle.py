@@ -14,15 +14,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from tests.benchmarks.processes import fsync_milliseconds
+from orchestrator.worker.memory import proportional
+from tests.benchmarks.processes import fsync_milliseconds, tree, used
 
 RUNNERS = 4
 IDLE = 10.0  # seconds of idleness that are measured
 ROUNDS = 5
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -89,8 +88,8 @@ def report(pid: int, what: str) -> None:
     pause.wait(IDLE)
     share = (used(pid) - before) / (time.perf_counter() - at)
     members = sorted(tree(pid))
-    total = sum(pss(member) for member in members)
-    parts = " + ".join(f"{pss(member) / 2**20:.0f}" for member in members)
+    total = sum(map(proportional, members))
+    parts = " + ".join(f"{proportional(member) / 2**20:.0f}" for member in members)
     print(f"  {what}: {total / 2**20:.0f} MiB (to stay under 300) in {len(members)} processes: {parts}")
     print(f"    idle for {IDLE:g} s: {share:.2%} of a core (to stay under 1 %)")
 
@@ -109,29 +108,6 @@ def run_five_each(fustgo: str, folder: Path, environ: dict[str, str]) -> None:
             assert state == "success", shown.stdout.decode()
             return
     raise AssertionError("the run did not end")
-
-
-def tree(pid: int) -> Iterator[int]:
-    """A process and all that descend from it."""
-    yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from tree(int(child))
-
-
-def pss(pid: int) -> int:
-    """Bytes of memory: what is shared counts in proportion."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-
-
-def used(pid: int) -> float:
-    """Seconds of processor time that a tree has used, of children that have ended too."""
-    total = 0
-    for member in tree(pid):
-        fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-        total += sum(int(field) for field in fields[11:15])
-    return total / _TICKS
 
 
 if __name__ == "__main__":

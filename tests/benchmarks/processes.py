@@ -1,7 +1,11 @@
-"""Timing whole processes: wall time and peak memory of each, taken in turn so that drift hits all alike."""
+"""Timing whole processes: wall time and peak memory of each, taken in turn so that drift hits all alike.
+
+And what a tree of processes holds and uses.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import subprocess
@@ -10,6 +14,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from orchestrator.worker.memory import proportional
+
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -68,3 +76,28 @@ def fsync_milliseconds(folder: Path) -> float:
             os.fsync(file.fileno())
             taken.append(1000 * (time.perf_counter() - started))
     return statistics.median(taken)
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all that descend from it, as far as they live."""
+    found = [pid]
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += tree(int(child))
+    return found
+
+
+def held(pid: int) -> int:
+    """Bytes of memory that a tree holds: what is shared counts in proportion (PSS)."""
+    return sum(map(proportional, tree(pid)))
+
+
+def used(pid: int) -> float:
+    """Seconds of processor time that a tree has used, of children that have ended too."""
+    total = 0
+    for member in tree(pid):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+            total += sum(int(field) for field in fields[11:15])
+    return total / _TICKS
