@@ -41,13 +41,21 @@ def _plan(args: argparse.Namespace) -> int:
     notes = [
         *opened.checked.warnings,
         *notes_at_hand(args.config, definition.stages),
-        *(f"kept, not used by `fustgo run`: {name}" for name in unused_settings(dag)),
+        *map(_unused, unused_settings(dag)),
     ]
     if notes:
         print("\nnotes")
         for note in notes:
             print(f"  {note}")
     return 0
+
+
+def _unused(name: str) -> str:
+    from orchestrator.dag.unused import is_of_services
+
+    if is_of_services(name):
+        return f"for the services, not used by `fustgo run`: {name}"
+    return f"kept, not used in this release: {name}"
 
 
 def _operator(node: Any, registry: Registry) -> Operator:

@@ -14,6 +14,7 @@ from orchestrator.cli.arguments import add_json_argument, add_run_argument, whol
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from orchestrator.store.tables import Run
     from orchestrator.store.views import RunView, StageView
 
 _SHOWN = 100  # characters of a result; `--json` has all of it
@@ -83,6 +84,7 @@ def _show(args: argparse.Namespace) -> int:
     print_summary(view, rejects, sys.stdout, now)
     run = view.run
     print(f"uid {run.uid}  file {run.file}  logical date {run.logical_date}")
+    print(_origin(run))
     if run.params:
         print(f"params {json.dumps(run.params, ensure_ascii=False)}")
     if run.note:
@@ -90,6 +92,18 @@ def _show(args: argparse.Namespace) -> int:
     for stage in view.stages:
         _print_stage(view, stage, now)
     return 0
+
+
+def _origin(run: Run) -> str:
+    """How a run came about, and which code it imports."""
+    from orchestrator.cli.render import moment, short_version
+
+    words = [f"type {run.run_type}"]
+    if run.due_at is not None:
+        words.append(f"due {moment(run.due_at)}{' (late)' if run.late else ''}")
+    if run.bundle_version is not None:
+        words.append(f"code {short_version(run.bundle_version)}")
+    return "  ".join(words)
 
 
 def _why(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Settings that are kept with a DAG and that `fustgo run` has no use for: scheduling and tuning."""
+"""Settings of a DAG that `fustgo run` has no use for: those of the services, and what nobody uses yet."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ _HEADER = (
     "max_active_tasks",
     "dagrun_timeout",
 )
+_QUEUE = "queue"
 _ENGINE = ("mode", "chain", "buffer", "samples")
-_ARGUMENTS = ("queue", "rate_limit", "readers")
+_ARGUMENTS = (_QUEUE, "rate_limit", "readers")
 
 
 def unused_settings(dag: Dag) -> list[str]:
     """What the author wrote and the command does not use: `schedule`, `settings.mode`, `people.queue`."""
     return list(_found(dag))
+
+
+def is_of_services(name: str) -> bool:
+    """Whether the services heed what `unused_settings` has named."""
+    return name in _HEADER or name.endswith(f".{_QUEUE}")
 
 
 def _found(dag: Dag) -> Iterator[str]:

@@ -49,6 +49,7 @@ def test_a_loaded_dag_runs_by_its_id_from_its_frozen_tree(loaded: Shell) -> None
     shown = json.loads(loaded.run("runs", "show", "1", "--json").out)
     assert (shown["dag"], shown["file"]) == ("adults", "adults")
     assert (loaded.home / "artifacts" / "bundles" / shown["bundle_version"]).is_dir()
+    assert f"type manual  code {shown['bundle_version'][:12]}" in loaded.run("runs", "show", "1").out
 
 
 def test_a_killed_run_of_a_loaded_dag_goes_on_with_the_code_it_began_with(loaded: Shell) -> None:

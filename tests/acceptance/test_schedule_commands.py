@@ -16,7 +16,7 @@ from sqlalchemy import update
 
 from orchestrator.store import schedules
 from orchestrator.store.dialects import upsert
-from orchestrator.store.tables import Dag, table_of
+from orchestrator.store.tables import Dag, Run, table_of
 from orchestrator.store.tables.services import Bundle, Schedule
 from orchestrator.store.verbs.triggering import known_dag
 from tests.support.commands import Shell
@@ -170,6 +170,24 @@ def test_a_dag_is_shown_with_its_bundle_and_what_it_fires(loaded: Shell) -> None
     shown = said(loaded, "show", "nightly")
     assert "removed since 2026-01-31 00:00:00 UTC: nightly.yaml does not hold it any more" in shown
     assert "next fire -" in shown
+
+
+def test_a_run_of_a_schedule_says_when_it_was_due_and_that_it_is_late(loaded: Shell) -> None:
+    loaded.run("dags", "trigger", "nightly")
+    database = open_home(loaded.home)
+    with database.transaction() as connection:
+        due = {"run_type": "scheduled", "due_at": datetime(2026, 1, 31, tzinfo=UTC), "late": True}
+        connection.execute(update(table_of(Run)).values(**due))
+    database.close()
+    shown = loaded.run("runs", "show", "1").out
+    assert "type scheduled  due 2026-01-31 00:00:00 (late)  code " in shown, shown
+
+
+def test_plan_says_that_the_services_heed_a_schedule(shell: Shell) -> None:
+    (shell.folder / "nightly.yaml").write_text(NIGHTLY + "settings: {mode: sync}\n")
+    planned = shell.run("plan", "nightly.yaml").out
+    assert "for the services, not used by `fustgo run`: schedule" in planned, planned
+    assert "kept, not used in this release: settings.mode" in planned
 
 
 def test_nothing_new_of_a_removed_dag_starts(loaded: Shell) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.dag.header import EngineSettings
 from orchestrator.dag.model import Dag, Edge, Node
-from orchestrator.dag.unused import unused_settings
+from orchestrator.dag.unused import is_of_services, unused_settings
 
 
 def test_ways_to_say_one_thing_are_one_value() -> None:
@@ -73,4 +73,6 @@ def test_settings_that_the_command_does_not_use_are_listed() -> None:
     assert unused_settings(dag) == [
         "schedule", "catchup", "settings.mode", "settings.buffer", "a.queue", "a.readers",
     ]  # fmt: skip
+    of_services = [name for name in unused_settings(dag) if is_of_services(name)]
+    assert of_services == ["schedule", "catchup", "a.queue"]
     assert unused_settings(Dag(id="d")) == []
