@@ -117,7 +117,7 @@ class HeldVerbs(Surface):
             lambda connection: lifecycle.create_run(
                 connection,
                 dag=dag,
-                version=version,
+                version=version.id,
                 run_type="manual",
                 logical_date=logical_date or now,
                 interval=interval,

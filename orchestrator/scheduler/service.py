@@ -1,4 +1,4 @@
-"""The scheduler: loads the DAGs once, and looks after what nobody else does: the dead, the late, the queued.
+"""The scheduler: loads the DAGs, fires them, and looks after the dead, the late and the queued.
 
 The duties begin at once: they wait for no DAG file. Any number of schedulers may serve one store; none is the
 leader, and each duty may be done by two at once.
@@ -15,6 +15,7 @@ import types
 from collections.abc import Callable, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from orchestrator.errors import FustgoError, StoreError
@@ -22,7 +23,7 @@ from orchestrator.scheduler import loader
 from orchestrator.scheduler.bundles import Interrupted, Tree
 from orchestrator.scheduler.rescuer import Rescuer
 from orchestrator.settings import Settings
-from orchestrator.store import hints, processes, promotion, timeouts, workers
+from orchestrator.store import firing, hints, late, processes, promotion, timeouts, workers
 from orchestrator.store.database import Database
 from orchestrator.store.shared_folder import prove_shared
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 RESCUE_EVERY = 2.0  # seconds
 PROMOTE_EVERY = 5.0
+FIRE_EVERY = 1.0  # where nothing is due: for what is held back, and a clock that was set
 LONGEST_WAIT = 5.0
 _log = logging.getLogger("fustgo.scheduler")
 
@@ -118,9 +120,12 @@ class Scheduler:
         prove_shared(database, settings.artifacts.path)
         self._database, self._stop = database, stop
         self._rescuer = Rescuer(database, lease=settings.worker.lease.total_seconds())
-        self._listener = hints.listen(database)
-        self._beats, self._timeouts = Duty(self._beat), Duty(self._time_out)
-        self._duties = [self._beats, Duty(self._rescue), Duty(self._promote), self._timeouts]
+        self._listener = hints.listen(database, own={"schedule"})
+        self._beats, self._firing, self._timeouts = map(Duty, (self._beat, self._fire, self._time_out))
+        self._duties = [
+            *(self._firing, self._beats, Duty(self._tell_late)),
+            *(Duty(self._rescue), Duty(self._promote), self._timeouts),
+        ]
         self._interval = settings.worker.heartbeat_interval.total_seconds()
         self._worker = self._register()
         self._draining = False
@@ -146,6 +151,8 @@ class Scheduler:
             told = self._listener.take() if heard in ready else set()
             if "run" in told:
                 self._timeouts.due = 0.0  # a run that began may be the next to end
+            if told & {"run", "schedule"}:
+                self._firing.due = 0.0  # where a run has ended, there may be room for another
             if "ask" in told:
                 self._beats.due = 0.0  # perhaps this scheduler is asked to go
 
@@ -186,12 +193,21 @@ class Scheduler:
         promotion.sweep(self._database)
         return PROMOTE_EVERY
 
+    def _fire(self) -> float:
+        return self._until(firing.fire_due(self._database), FIRE_EVERY)
+
+    def _tell_late(self) -> float:
+        return self._until(late.tell_late(self._database), LONGEST_WAIT)
+
     def _time_out(self) -> float:
-        following = timeouts.end_late(self._database)
-        if following is None:
-            return LONGEST_WAIT
-        wait = (following - self._database.clock.now()).total_seconds()
-        return min(max(wait, 0.0), LONGEST_WAIT)
+        return self._until(timeouts.end_late(self._database), LONGEST_WAIT)
+
+    def _until(self, moment: datetime | None, longest: float) -> float:
+        """The seconds until a moment, where there is one, but no more than the `longest`."""
+        if moment is None:
+            return longest
+        wait = (moment - self._database.clock.now()).total_seconds()
+        return min(max(wait, 0.0), longest)
 
     def _register(self) -> int:
         pid, started = processes.this_process()

@@ -24,7 +24,7 @@ from orchestrator.store.dags import graph_of, lock_dag
 from orchestrator.store.identity import RUN_ID, uuid7
 from orchestrator.store.stage_runs import Outline
 from orchestrator.store.surroundings import stored_choices
-from orchestrator.store.tables import Dag, DagVersion, Run, StageRun
+from orchestrator.store.tables import Dag, Run, StageRun
 from orchestrator.store.transitions import Moves, move_run, tell
 
 
@@ -32,7 +32,7 @@ def create_run(
     connection: Connection,
     *,
     dag: Dag,
-    version: DagVersion,
+    version: int,
     run_type: str,
     logical_date: datetime | None,
     interval: tuple[datetime, datetime] | None,
@@ -42,13 +42,15 @@ def create_run(
     project: str,
     file: str | None,
     run_id: str | None = None,
+    due_at: datetime | None = None,
     now: datetime,
 ) -> Run:
     """Create a run with its stage runs; one that is created `running` has its first attempts queued.
 
-    `held_by` is the worker row of the command that executes it, None for a run of the services.
-    `run_id` is made from type and logical date (`manual__2026-01-01T00:00:00+00:00`) unless given; raises
-    RefusedError where a given one is taken, UsageError where it holds other signs than Airflow allows.
+    `version` is the id of a version's row. `held_by` is the worker row of the command that executes it, None
+    for a run of the services. `run_id` is made from type and logical date
+    (`manual__2026-01-01T00:00:00+00:00`) unless given; raises RefusedError where a given one is taken,
+    UsageError where it holds other signs than Airflow allows. `due_at`: when its schedule was to fire it.
     """
     lock_dag(connection, dag.id)  # two runs of a DAG at once must not be given one name
     started = now if state == RunState.RUNNING else None
@@ -58,7 +60,7 @@ def create_run(
         .values(
             uid=uuid7(now),
             dag=dag.id,
-            version=version.id,
+            version=version,
             bundle_version=dag.bundle_version,
             run_id=_run_id(connection, dag, run_id, run_type, logical_date or now),
             run_type=run_type,
@@ -66,6 +68,7 @@ def create_run(
             logical_date=logical_date,
             interval_start=first,
             interval_end=last,
+            due_at=due_at,
             params=dict(params),
             state=state,
             paused=False,
@@ -81,8 +84,8 @@ def create_run(
     )
     run = runs.get(connection, row.scalar_one())
     tell(connection, "run", now=now, run=run.number, new=state)
-    graph = graph_of(connection, version.id)
-    stage_runs.add(connection, run.number, version.id, graph, lane=run.lane)
+    graph = graph_of(connection, version)
+    stage_runs.add(connection, run.number, version, graph, lane=run.lane)
     advance(connection, run, pure.graph_order(graph), now)
     return runs.get(connection, run.number)
 
@@ -232,6 +235,8 @@ def _run_id(
             )
         return given
     stem = f"{run_type}__{logical_date.isoformat()}"
+    if not connection.execute(taken.where(runs.runs.c.run_id == stem)).first():
+        return stem
     like = {*connection.execute(taken.where(runs.runs.c.run_id.startswith(stem, autoescape=True))).scalars()}
     return next(name for name in _numbered(stem) if name not in like)
 

@@ -12,13 +12,13 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, func, literal_column, select, update
+from sqlalchemy import Connection, bindparam, func, literal_column, select, update
 
 from orchestrator.dag.timetable import ScheduleProblem, Timetable
 from orchestrator.errors import StoreError
 from orchestrator.runs.firing import ScheduleFacts, plan
 from orchestrator.store import hints
-from orchestrator.store.dags import get_dag, lock_dag
+from orchestrator.store.dags import dags, get_dag, lock_dag
 from orchestrator.store.dialects import upsert
 from orchestrator.store.runs import runs
 from orchestrator.store.sets import within
@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     from orchestrator.store.loading import Loaded
 
 schedules = table_of(Schedule)
+FIRES: Any = (
+    ~dags.c.paused,
+    dags.c.removed_at.is_(None),
+    dags.c.deleted_at.is_(None),
+    dags.c.version.is_not(None),
+)
+"""What must hold of a DAG whose schedule fires."""
+WITH_DAG = schedules.join(dags, schedules.c.dag == dags.c.id)
 _TIMES = ("timetable", "timezone", "start_date", "end_date", "catchup")
 _KEPT = 4096  # timetables: to make one takes longer than to ask it
 
@@ -106,6 +114,12 @@ def timetable_of(row: Schedule, dag: Dag) -> Timetable:
         ) from problem
 
 
+def first_after(connection: Connection, moment: datetime) -> datetime | None:
+    """The first time after a moment at which any DAG is due."""
+    found: datetime | None = connection.execute(_NEXT, {"moment": moment}).scalar()
+    return found
+
+
 def active_runs(connection: Connection, of: Collection[int]) -> dict[int, int]:
     """How many runs of each of these DAGs are queued or running, without backfills and what commands hold."""
     return {row.dag: row.active for row in connection.execute(_ACTIVE, {"dags": of})}
@@ -139,6 +153,13 @@ def _timetable(written: str, zone: str, start: datetime | None, end: datetime | 
     return Timetable.from_document(json.loads(written), timezone=zone, start_date=start, end_date=end)
 
 
+_NEXT = (
+    select(schedules.c.next_fire_at)
+    .select_from(WITH_DAG)
+    .where(schedules.c.next_fire_at > bindparam("moment"), *FIRES)
+    .order_by(schedules.c.next_fire_at)
+    .limit(1)
+)
 _ACTIVE = (
     select(runs.c.dag, func.count().label("active"))
     .where(

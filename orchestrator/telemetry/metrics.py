@@ -78,6 +78,18 @@ def rescued(dead: str) -> None:
         _sink.measure(names.RESCUES, 1, {names.DEAD: dead})
 
 
+def schedule_delay(seconds: float, *, dag: str) -> None:
+    """A scheduled run was fired `seconds` after it was due."""
+    if _sink is not None:
+        _sink.measure(names.SCHEDULE_DELAY, max(seconds, 0.0), {names.DAG: dag})
+
+
+def run_late(*, dag: str) -> None:
+    """Nothing of a scheduled run had started when it should have."""
+    if _sink is not None:
+        _sink.measure(names.RUNS_LATE, 1, {names.DAG: dag})
+
+
 def run_ended(state: str, *, dag: str) -> None:
     """A run ended in this state."""
     if _sink is not None:

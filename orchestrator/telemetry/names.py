@@ -85,6 +85,20 @@ RUNNERS_STARTED: Final = Metric("fustgo.runners.started", "counter", "{runner}",
 RESCUES: Final = Metric(
     "fustgo.rescues", "counter", "{process}", "dead processes whose work was rescued", (DEAD,)
 )
+SCHEDULE_DELAY: Final = Metric(
+    "fustgo.schedule.delay",
+    "histogram",
+    "s",
+    "from the moment a scheduled run is due until it is fired",
+    (DAG,),
+)
+RUNS_LATE: Final = Metric(
+    "fustgo.runs.late",
+    "counter",
+    "{run}",
+    "scheduled runs of which nothing had started 15 s after they were due",
+    (DAG,),
+)
 RUNS_ENDED: Final = Metric("fustgo.runs.ended", "counter", "{run}", "runs that ended", (STATE, DAG))
 ROWS_MOVED: Final = Metric(
     "fustgo.rows.moved",
@@ -115,6 +129,8 @@ METRICS: Final = (
     SLOTS_FREE,
     RUNNERS_STARTED,
     RESCUES,
+    SCHEDULE_DELAY,
+    RUNS_LATE,
     RUNS_ENDED,
     ROWS_MOVED,
     TRANSACTION_DURATION,

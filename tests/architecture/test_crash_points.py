@@ -6,7 +6,7 @@ import re
 
 from tests.acceptance.test_kill_and_resume import EVERYWHERE, ONLY, RESTORE
 from tests.architecture.project import product_files
-from tests.protocol.names import STEPS
+from tests.protocol.names import FIRING_STEPS, STEPS
 
 
 def crash_points() -> set[str]:
@@ -17,7 +17,7 @@ def crash_points() -> set[str]:
 
 
 def test_the_product_has_the_steps_of_the_protocol() -> None:
-    assert crash_points() == set(STEPS)
+    assert crash_points() == {*STEPS, *FIRING_STEPS}
 
 
 def test_the_kill_suite_kills_at_every_one_of_them() -> None:

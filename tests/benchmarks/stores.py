@@ -80,7 +80,7 @@ def start_runs(
             run = lifecycle.create_run(
                 connection,
                 dag=dag,
-                version=version,
+                version=version.id,
                 run_type="manual",
                 logical_date=now,
                 interval=None,

@@ -32,6 +32,9 @@ STEPS = RESTORE_STEPS + EPOCH_STEPS + FINISH_STEPS + ABANDON_STEPS
 """Every step of an attempt at which it may be killed, stopped or overtaken. The product's crash points
 have the same names."""
 
+FIRING_STEPS = ("schedule.moved", "schedule.fired", "schedule.committed")
+"""Every step of a scheduler that fires (rule 11): in its transaction the first two, after it the last."""
+
 WAITING = "waiting"
 """Not a step: the attempt waits for a lock that another session holds."""
 

@@ -169,7 +169,7 @@ def _start(database: Database, graphs: list[StageGraph]) -> Mapping[int, StageGr
             run = lifecycle.create_run(
                 connection,
                 dag=dags.get_dag(connection, dag.id),
-                version=version,
+                version=version.id,
                 run_type="manual",
                 logical_date=now,
                 interval=None,

@@ -7,16 +7,19 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator.dag.stages import StageGraph
-from orchestrator.store import dags, schedules
+from orchestrator.runs.states import RunState
+from orchestrator.store import dags, lifecycle, schedules
+from orchestrator.store import runs as store_runs
 from orchestrator.store.database import Database
 from orchestrator.store.loading import Loaded
 from orchestrator.store.tables import Dag, Run, table_of
 from orchestrator.store.tables.entity import value
-from orchestrator.store.tables.services import Schedule
+from orchestrator.store.tables.services import Backfill, Schedule
 from tests.support.store import document, graph
 
 ONE = graph({"work": ""})
-runs, dag_rows = table_of(Run), table_of(Dag)
+runs, dag_rows, backfills = table_of(Run), table_of(Dag), table_of(Backfill)
+_BACKFILL = {"max_active_runs": 10, "params": {}, "paused": False, "created_by": ""}
 
 
 @dataclass
@@ -45,6 +48,21 @@ class Scheduled:
             return dag.id
 
         return self.database.run_transaction(store)
+
+    def create(self, dag: int, run_type: str, date: datetime, **values: Any) -> Run:
+        """A run that no schedule has fired; one of a backfill belongs to a backfill."""
+        with self.database.transaction() as connection:
+            row = dags.get_dag(connection, dag)
+            given: dict[str, Any] = {"held_by": None, "state": RunState.QUEUED, **values}
+            run = lifecycle.create_run(
+                connection, dag=row, version=row.version or 0, run_type=run_type, logical_date=date,
+                interval=None, params={}, project="", file=None, now=self.database.clock.now(), **given,
+            )  # fmt: skip
+            if run_type == "backfill":
+                fresh = {"dag": dag, "first": date, "last": date, "created_at": date, **_BACKFILL}
+                made = connection.execute(backfills.insert().values(**fresh).returning(backfills.c.id))
+                store_runs.change(connection, run.number, backfill=made.scalar_one())
+        return run
 
     def change(self, dag: int, **values: Any) -> None:
         """Set columns of a DAG."""

@@ -145,7 +145,7 @@ class Site:
             run = lifecycle.create_run(
                 connection,
                 dag=dags.get_dag(connection, stored[0]),
-                version=dags.get_version(connection, stored[1]),
+                version=stored[1],
                 run_type="manual",
                 logical_date=now,
                 interval=None,

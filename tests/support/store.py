@@ -128,7 +128,7 @@ class Command:
             return lifecycle.create_run(
                 connection,
                 dag=dag,
-                version=version,
+                version=version.id,
                 interval=None,
                 params=params or {},
                 project="/project",

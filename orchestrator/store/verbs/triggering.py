@@ -86,7 +86,7 @@ def trigger_run(
     run = lifecycle.create_run(
         connection,
         dag=present,
-        version=version,
+        version=version.id,
         run_type="manual",
         logical_date=wanted.logical_date or now,
         interval=wanted.interval,

@@ -346,7 +346,7 @@ def _create(connection, stages: StageGraph, worker: int, now) -> int:  # type: i
     run = lifecycle.create_run(
         connection,
         dag=dag,
-        version=version,
+        version=version.id,
         run_type="manual",
         logical_date=now,
         interval=None,

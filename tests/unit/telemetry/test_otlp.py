@@ -69,6 +69,8 @@ def measure_everything() -> None:
     metrics.slots(2, 2)
     metrics.runner_started()
     metrics.rescued("worker")
+    metrics.schedule_delay(0.02, dag="adults")
+    metrics.run_late(dag="adults")
     metrics.run_ended("failed", dag="adults")
     metrics.rows(1000, "read", dag="adults")
     metrics.rows(0, "written", dag="adults")

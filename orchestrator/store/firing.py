@@ -1,0 +1,206 @@
+"""Firing: schedules that are due become runs (rule 11).
+
+A transaction a DAG: its row locked, its schedule read and moved on by compare-and-set, its runs inserted. So
+any number of schedulers may fire the same schedules, and whoever is killed in it has done nothing. What is
+decided is `runs.firing`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, literal_column, select, update
+
+from orchestrator.crash import crash_point
+from orchestrator.errors import StoreError
+from orchestrator.runs.firing import Firing, ScheduleFacts, Tick, decide
+from orchestrator.runs.states import RunState
+from orchestrator.store import lifecycle, promotion
+from orchestrator.store.dags import dags, get_dag, lock_dag
+from orchestrator.store.database import Database, OutOfReachError
+from orchestrator.store.runs import runs
+from orchestrator.store.schedules import (
+    FIRES,
+    WITH_DAG,
+    UnreadableScheduleError,
+    active_runs,
+    facts_from,
+    find_schedule,
+    first_after,
+    schedules,
+)
+from orchestrator.store.tables import Dag
+from orchestrator.store.tables.entity import part
+from orchestrator.store.tables.services import Schedule
+from orchestrator.store.transitions import tell
+from orchestrator.telemetry import metrics
+
+AT_ONCE = 16  # ticks of a DAG that one transaction fires: others write to the store, too
+PATIENCE = 0.5  # seconds after which the rest is left to the next call
+_log = logging.getLogger("fustgo.firing")
+_complained: set[tuple[str, str]] = set()
+
+
+@dataclass
+class Fired:
+    """What a transaction does with a DAG. `ticks`: those that become runs; `more`: others may be due yet."""
+
+    dag: Dag
+    ticks: list[Tick] = field(default_factory=list)
+    passed_over: list[Firing] = field(default_factory=list)
+    more: bool = False
+
+
+def fire_due(database: Database) -> datetime | None:
+    """Fire what is due, and start it; the next moment at which anything is, None where nothing ever is.
+
+    What is held back by `max_active_runs`, or cannot be read, is due at no moment: ask again when a run has
+    ended. A schedule that fails is logged and stops no other. Raises OutOfReachError.
+    """
+    now, until = database.clock.now(), database.clock.monotonic() + PATIENCE
+    is_left = False
+    for dag in _ready(database, now):
+        if database.clock.monotonic() > until:
+            return now
+        is_left |= _fire_one(database, dag)
+    if is_left:
+        return now
+    with database.glance() as connection:
+        return first_after(connection, now)
+
+
+def _ready(database: Database, now: datetime) -> Iterator[int]:
+    """The DAGs that are due and have room, the longest due first, by their rows' ids."""
+    with database.read() as connection:
+        due = [
+            (part(Schedule, row, 0), part(Dag, row, len(schedules.c)))
+            for row in connection.execute(_DUE, {"now": now})
+        ]
+        active = active_runs(connection, [dag.id for _, dag in due]) if due else {}
+    for row, dag in due:
+        try:
+            if not facts_from(row, dag, active.get(dag.id, 0)).full:
+                yield dag.id
+        except UnreadableScheduleError as error:
+            _complain(database, error)
+
+
+def _fire_one(database: Database, dag: int) -> bool:
+    """Fire and start one DAG; whether more of it may be due."""
+    try:
+        fired = database.run_transaction(lambda connection: fire(connection, dag, database.clock.now()))
+        crash_point("schedule.committed")
+        if fired.ticks:
+            promotion.promote(database, dag)
+    except OutOfReachError:
+        raise
+    except StoreError as error:
+        _complain(database, error)
+        return False
+    for tick in fired.ticks:
+        delay = database.clock.now() - tick.fire_time
+        metrics.schedule_delay(delay.total_seconds(), dag=fired.dag.dag_id)
+    return fired.more
+
+
+def fire(connection: Connection, identity: int, now: datetime) -> Fired:
+    """Decide and write, from what is read under the DAG's lock. Raises UnreadableScheduleError."""
+    lock_dag(connection, identity)
+    dag, row = get_dag(connection, identity), find_schedule(connection, identity)
+    fired = Fired(dag)
+    if row is None or row.timetable is None or not _may_fire(dag):
+        return fired
+    before = facts_from(row, dag, active_runs(connection, [identity]).get(identity, 0))
+    after = _decide(connection, fired, before, now)
+    if after is before or not move_on(connection, row, after):
+        return Fired(dag)
+    crash_point("schedule.moved")
+    for tick in fired.ticks:
+        _insert_run(connection, dag, row, tick, now)
+    for firing in fired.passed_over:
+        _tell_missed(connection, dag, firing, now)
+    crash_point("schedule.fired")
+    return fired
+
+
+def move_on(connection: Connection, row: Schedule, after: ScheduleFacts) -> bool:
+    """Compare and set: False where the schedule was moved since its row was read."""
+    is_it = (schedules.c.dag == row.dag, schedules.c.next_fire_at == row.next_fire_at)
+    moved = {"next_fire_at": after.next_fire_at, "last_fire_at": after.last_fire_at}
+    return connection.execute(update(schedules).where(*is_it).values(**moved)).rowcount == 1
+
+
+def has_run(connection: Connection, dag: int, logical_date: datetime) -> bool:
+    """Whether a scheduled or backfill run has this logical date."""
+    return connection.execute(_OF_DATE, {"dag": dag, "date": logical_date}).first() is not None
+
+
+def _decide(connection: Connection, fired: Fired, facts: ScheduleFacts, now: datetime) -> ScheduleFacts:
+    """Decide tick after tick, up to the room; what is known when all of it is done."""
+    for _ in range(AT_ONCE):
+        firing = decide(facts, now)
+        if firing is None:
+            return facts
+        following = facts.after(firing)
+        if firing.tick is not None and has_run(connection, fired.dag.id, firing.tick.logical_date):
+            following = replace(following, active=facts.active)
+        elif firing.tick is not None:
+            fired.ticks.append(firing.tick)
+        if firing.missed_since is not None:
+            fired.passed_over.append(firing)
+        facts = following
+    fired.more = True
+    return facts
+
+
+def _may_fire(dag: Dag) -> bool:
+    return not dag.paused and dag.removed_at is None and dag.deleted_at is None and dag.version is not None
+
+
+def _insert_run(connection: Connection, dag: Dag, row: Schedule, tick: Tick, now: datetime) -> None:
+    assert dag.version is not None
+    lifecycle.create_run(
+        connection,
+        dag=dag,
+        version=dag.version,
+        run_type="scheduled",
+        logical_date=tick.logical_date,
+        interval=tick.interval,
+        params=row.params,
+        held_by=None,
+        state=RunState.QUEUED,
+        project=dag.project,
+        file=dag.file,
+        due_at=tick.fire_time,
+        now=now,
+    )
+
+
+def _tell_missed(connection: Connection, dag: Dag, firing: Firing, now: datetime) -> None:
+    assert firing.missed_since is not None
+    fired = firing.tick.fire_time.isoformat() if firing.tick else None
+    detail = {"dag": dag.dag_id, "since": firing.missed_since.isoformat(), "fired": fired}
+    tell(connection, "schedule", new="missed", now=now, detail=detail)
+
+
+def _complain(database: Database, error: StoreError) -> None:
+    """Say once what is wrong with a schedule: it is found again each second."""
+    if (key := (database.place, error.message)) not in _complained:
+        _complained.add(key)
+        _log.error("%s", error)
+
+
+_DUE = (
+    select(schedules, dags)
+    .select_from(WITH_DAG)
+    .where(schedules.c.next_fire_at <= bindparam("now"), *FIRES)
+    .order_by(schedules.c.next_fire_at, schedules.c.dag)
+)
+_OF_DATE = select(runs.c.number).where(
+    runs.c.dag == bindparam("dag"),
+    runs.c.logical_date == bindparam("date"),
+    literal_column("runs.run_type IN ('scheduled', 'backfill')"),  # as the partial index has it
+)
