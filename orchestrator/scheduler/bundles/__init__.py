@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.errors import UsageError
 from orchestrator.settings.bundles import BundleSettings
 
 
@@ -62,11 +61,16 @@ class Source(Protocol):
 def source_of(name: str, settings: BundleSettings, artifacts: Path, stop: int | None = None) -> Source:
     """The source of the bundle of this name. Nothing is read yet.
 
-    `stop` is a descriptor: a look under way when it becomes readable raises Interrupted.
+    `stop` is a descriptor: a look under way when it becomes readable raises Interrupted. Raises UsageError
+    for a repository with a password that git cannot use.
     """
     interval = settings.interval.total_seconds()
-    if settings.git is not None:
-        raise UsageError(f"bundle {name!r}: repositories are not read yet", hint="name a folder")
-    from orchestrator.scheduler.bundles.folder import Folder
+    if settings.git is None:
+        from orchestrator.scheduler.bundles.folder import Folder
 
-    return Folder(name, settings.path / settings.dags, artifacts, settings.include, interval, stop)
+        return Folder(name, settings.path / settings.dags, artifacts, settings.include, interval, stop)
+    from orchestrator.scheduler.bundles.git import Repository
+    from orchestrator.scheduler.bundles.remote import remote_of
+
+    remote, ref = remote_of(settings.git), settings.ref
+    return Repository(name, remote, ref, settings.dags, artifacts, settings.include, interval, stop)

@@ -1,0 +1,99 @@
+"""A repository by its address: what git is told of it, and what people are.
+
+User and password of an `https://` address are neither in the arguments of a process nor in a message: git
+asks a credential helper for them, which has them from its environment. A user alone is taken for a token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from orchestrator.errors import UsageError
+from orchestrator.settings.values import without_password
+
+# What would lead git elsewhere, or make it tell more than was asked; see `git rev-parse --local-env-vars`.
+_ELSEWHERE = {
+    *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CEILING_DIRECTORIES", "GIT_COMMON_DIR", "GIT_CONFIG"),
+    *("GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS", "GIT_DIR", "GIT_GRAFT_FILE", "GIT_IMPLICIT_WORK_TREE"),
+    *("GIT_INDEX_FILE", "GIT_NAMESPACE", "GIT_NO_REPLACE_OBJECTS", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"),
+    *("GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_TEMPLATE_DIR", "GIT_WORK_TREE", "GIT_CURL_VERBOSE"),
+    *("GIT_ATTR_SOURCE", "GIT_EXTERNAL_DIFF", "GIT_QUARANTINE_PATH", "GIT_LITERAL_PATHSPECS", "SSH_ASKPASS"),
+}
+_ASK_NOBODY = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "",
+    "SSH_ASKPASS_REQUIRE": "never",
+    "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+    "LC_ALL": "C",
+}
+_HELPER = (
+    '!f() { test "$1" = get && '
+    'printf "username=%s\\npassword=%s\\n" "$FUSTGO_GIT_USER" "$FUSTGO_GIT_PASSWORD"; }; f'
+)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A repository: its address without what is secret, and the secrets apart."""
+
+    url: str
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    @property
+    def key(self) -> str:
+        """What its mirror is called."""
+        return hashlib.sha256(self.url.encode()).hexdigest()[:20]
+
+    def environment(self) -> dict[str, str]:
+        """What git runs with: nobody is asked, and what is secret is told to nobody but this server."""
+        kept = {
+            name: text
+            for name, text in os.environ.items()
+            if not (name in _ELSEWHERE or name.startswith(("FUSTGO_", "GIT_TRACE", "GIT_CONFIG_KEY_")))
+        }
+        return kept | _ASK_NOBODY | (self._credentials() if self.user or self.password else {})
+
+    def masked(self, text: str) -> str:
+        """The text without the secrets."""
+        for secret in sorted({self.password, self.user}, key=len, reverse=True):
+            text = text.replace(secret, "***") if secret else text
+        return without_password(text)
+
+    def _credentials(self) -> dict[str, str]:
+        parts = urlsplit(self.url)
+        key = f"credential.{parts.scheme}://{parts.netloc}.helper"
+        return {
+            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_KEY_0": key,
+            "GIT_CONFIG_VALUE_0": "",  # no other helper is asked, or told
+            "GIT_CONFIG_KEY_1": key,
+            "GIT_CONFIG_VALUE_1": _HELPER,
+            "FUSTGO_GIT_USER": self.user,
+            "FUSTGO_GIT_PASSWORD": self.password,
+        }
+
+
+def remote_of(git: str) -> Remote:
+    """The repository that a setting names: a URL, `user@host:path`, or the absolute path of a folder.
+
+    Raises UsageError for a password where git cannot use one.
+    """
+    parts = urlsplit(git) if "://" in git else None
+    if parts is None or "@" not in parts.netloc:
+        return Remote(git)
+    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    if parts.scheme not in ("http", "https"):
+        if password:
+            raise UsageError(
+                f"{without_password(git)}: {parts.scheme} takes no password from an address",
+                hint="leave it out, and give the user of the scheduler a key of ssh",
+            )
+        return Remote(git)
+    secrets = unquote(user), unquote(password)
+    if not all(secret.isprintable() for secret in secrets):
+        raise UsageError(f"{without_password(git)}: the user or password has a character that none can have")
+    return Remote(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), *secrets)
