@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -301,16 +302,18 @@ def silent() -> Any:
         yield f"http://127.0.0.1:{server.getsockname()[1]}/x.git"
 
 
-def processes_with(text: str) -> list[str]:
+def are_gone(text: str) -> bool:
+    """Whether the processes with this in their arguments end, which takes a moment once they are killed."""
+    return any(not arguments_with(text) or threading.Event().wait(0.02) for _ in range(250))
+
+
+def arguments_with(text: str) -> list[str]:
+    """The arguments of the processes of this machine that hold a text."""
     found = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            arguments = process.read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if text in arguments:
-            found.append(arguments)
-    return found
+        with contextlib.suppress(OSError):
+            found.append(process.read_bytes().decode(errors="replace"))
+    return [arguments for arguments in found if text in arguments]
 
 
 def test_a_server_that_says_nothing_is_given_up_with_all_processes_that_listen(
@@ -318,7 +321,7 @@ def test_a_server_that_says_nothing_is_given_up_with_all_processes_that_listen(
 ) -> None:
     followed = Repository("default", Remote(silent), None, Path("dags"), artifacts, silence=0.3)
     assert f"{silent}: git ls-remote: nothing was heard for 0.3 s" in fails(followed)
-    assert not processes_with(silent)
+    assert are_gone(silent)
 
 
 def test_a_look_that_waits_is_ended_when_told_to_stop(silent: str, artifacts: Path) -> None:
@@ -329,7 +332,7 @@ def test_a_look_that_waits_is_ended_when_told_to_stop(silent: str, artifacts: Pa
     with pytest.raises(Interrupted):
         followed.look()
     timer.join()
-    assert not processes_with(silent)
+    assert are_gone(silent)
     os.close(receiving)
     os.close(sending)
 
