@@ -38,8 +38,9 @@ class Parsed:
     """What a file holds, or the `error` that keeps it from being loaded; paths in it are of the frozen tree.
 
     `imports` are the modules of the tree that it has imported, by their paths below it, apart from itself
-    and from plugins; where there is an error, those until then, and a module that was not found is not
-    among them: such a file has to be read again whenever anything has changed. `slow`: it was given up.
+    and from plugins. Where there is an error they are those until then, none where its process was ended, and
+    what it did not find is not among them: read such a file again whenever anything has changed. `slow`: it
+    was given up.
     """
 
     file: str

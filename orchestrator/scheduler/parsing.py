@@ -106,18 +106,20 @@ class Zygote:
         self._readers[pid] = Reader(request["file"], time.monotonic() + request["patience"])
 
     def _reap(self) -> None:
-        """Report the forks that are gone. What they leave behind goes with them; who has left their group
-        is ours now, and ended when nobody reads whom it may belong to.
+        """Report the forks that are gone; what they leave behind goes before that. Who has left their groups
+        is ours by now, and ended when nobody reads whom it may belong to.
         """
+        ended = []
         while (gone := _exited()) is not None:
             if gone in self._readers:
                 _kill_group(gone)  # while its number is taken by itself
             _, status = os.waitpid(gone, 0)
             if reader := self._readers.pop(gone, None):
-                code = os.waitstatus_to_exitcode(status)
-                self._tell({"file": reader.file, "status": code, "slow": reader.slow})
+                ended.append((reader, os.waitstatus_to_exitcode(status)))
         if not self._readers:
             _kill_children()
+        for reader, code in ended:
+            self._tell({"file": reader.file, "status": code, "slow": reader.slow})
 
     def _tell(self, news: dict[str, Any]) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import pkgutil
 import sys
 import traceback
 from collections.abc import Iterator
@@ -26,7 +27,10 @@ Answer: TypeAlias = dict[str, Any]
 """`dags` (each `id`, `hash`, `document`, `stages`, `params`) or the `error`, and the `imports`."""
 
 OURS = "fustgo"  # the distribution whose operators are imported beforehand
-PRELOADED = ("polars", "pyarrow.compute", "jinja2.sandbox", "apscheduler.triggers.cron", "networkx")
+PRELOADED = (
+    "polars", "pyarrow.compute", "jinja2.sandbox", "apscheduler.triggers.cron", "networkx",
+    "encodings.utf_8_sig",
+)  # fmt: skip
 _REHEARSED = """
 id: rehearsal
 schedule: "0 5 * * *"
@@ -105,9 +109,18 @@ def prepare() -> Registry:
     for entry in registry.entries:
         if entry.dist is not None and entry.dist.name == OURS:
             registry.kinds(entry.name)
+            _import_beside(entry.module)
     for loaded in _rehearsed(registry):
         _entry(loaded, registry)
     return registry
+
+
+def _import_beside(module: str) -> None:
+    """Import what an operator's module imports only when it is used: else every file would do so."""
+    package = module.rpartition(".")[0]
+    if not package.startswith("orchestrator"):
+        for found in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+            importlib.import_module(found.name)
 
 
 def _rehearsed(registry: Registry) -> Iterator[LoadedDag]:
