@@ -70,7 +70,7 @@ def build(settings: Settings, registry: Registry | None = None) -> App:
     configure(settings.log.level)
     registry = registry or Registry()
     database = open_store(settings)
-    client = Client(database, registry, database.clock, settings.artifacts.path)
+    client = Client(database, database.clock, settings.artifacts.path)
     return App(settings, database.clock, registry, database, client)
 
 

@@ -55,7 +55,8 @@ def run(
     raises: bool,
 ) -> RunResult:
     """See `DAG.test`."""
-    registry, clock = Registry(), LeapingClock()
+    clock = LeapingClock()
+    registry = Registry().of_tree(Path(dag.draft.marks.file).absolute().parent)
     definition = _definition(dag, registry, _folder(project))
     environ = _environ(connections or {}, variables or {})
     trial = Trial()
@@ -63,7 +64,7 @@ def run(
         database = MemoryDatabase(clock)
         try:
             _set_variables(database, variables or {})
-            client = Client(database, registry, clock, Path(folder))
+            client = Client(database, clock, Path(folder))
             worker = client.register_command()
             created = _start(client, definition, worker, params or {}, logical_date)
             hears = trial.errors.append

@@ -124,7 +124,6 @@ def _show_file(args: argparse.Namespace) -> int:
     from orchestrator.cli.pools import notes_at_hand
     from orchestrator.cli.render import print_json
     from orchestrator.dag.graph import compile_stages
-    from orchestrator.sdk.registry import Registry
 
     checked = _checked(Path(args.dag))
     for _, found in checked:
@@ -139,8 +138,7 @@ def _show_file(args: argparse.Namespace) -> int:
         documents = [dag.to_document() for dag in loaded]
         print_json(documents[0] if len(documents) == 1 else documents)
     else:
-        registry = Registry()
-        graphs = [compile_stages(entry.dag, registry, found.operators) for entry, found in checked]
+        graphs = [compile_stages(entry.dag, entry.registry, found.operators) for entry, found in checked]
         print("\n\n".join(map(described, loaded, graphs)))
         for graph in graphs:
             for note in notes_at_hand(args.config, graph):
@@ -205,8 +203,8 @@ def _checked(file: Path) -> list[tuple[LoadedDag, Checked]]:
     from orchestrator.errors import Problems
     from orchestrator.sdk.registry import Registry
 
-    registry = Registry()
-    found = [(entry, check(entry.dag, entry.marks, registry)) for entry in load_file(file, registry=registry)]
+    loaded = load_file(file, registry=Registry())
+    found = [(entry, check(entry.dag, entry.marks, entry.registry)) for entry in loaded]
     problems = [problem for _, checked in found for problem in checked.problems]
     if problems:
         raise Problems(problems)

@@ -46,12 +46,11 @@ class Opened:
         from orchestrator.client import Definition
         from orchestrator.dag.graph import compile_stages
         from orchestrator.errors import Problems
-        from orchestrator.sdk.registry import Registry
 
         if self.checked.problems:
             raise Problems(self.checked.problems)
         dag = self.loaded.dag
-        stages = compile_stages(dag, Registry(), self.checked.operators)
+        stages = compile_stages(dag, self.loaded.registry, self.checked.operators)
         return Definition(dag, stages, self.loaded.file, self.loaded.tree, self.project)
 
 
@@ -69,5 +68,5 @@ def open_file(args: argparse.Namespace, registry: Registry, meant: str | None = 
     if not project.is_dir():
         raise UsageError(f"--project {args.project} is no folder", hint="name the folder of the data paths")
     loaded = load_one(args.file, registry=registry, dag_id=args.dag, meant=meant)
-    known = discovered(loaded.dag, registry, project=project, tree=loaded.tree)
-    return Opened(loaded, check(loaded.dag, loaded.marks, registry, known), project)
+    known = discovered(loaded.dag, loaded.registry, project=project, tree=loaded.tree)
+    return Opened(loaded, check(loaded.dag, loaded.marks, loaded.registry, known), project)

@@ -26,11 +26,10 @@ def _plan(args: argparse.Namespace) -> int:
     from orchestrator.dag.unused import unused_settings
     from orchestrator.sdk.registry import Registry
 
-    registry = Registry()
-    opened = open_file(args, registry)
+    opened = open_file(args, Registry())
     definition = opened.definition()
     dag = definition.dag
-    operators = {node.id: _operator(node, registry) for node in dag.nodes}
+    operators = {node.id: _operator(node, opened.loaded.registry) for node in dag.nodes}
     print(f"{dag.id}  {opened.loaded.file}  version {dag.hash()[:12]}")
     print(f"data paths resolve against {definition.project}")
     for stage in definition.stages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,17 +16,35 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Add the noun `plugins` and its verbs."""
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     listed = verbs.add_parser("list", help="each type with its kinds and where it comes from")
+    add_tree_argument(listed)
     listed.set_defaults(run=_list)
     shown = verbs.add_parser("show", help="what one operator does, is told and promises")
     shown.add_argument("type", metavar="TYPE", help="the operator's type, such as csv")
+    add_tree_argument(shown)
     shown.set_defaults(run=_show)
+
+
+def add_tree_argument(parser: argparse.ArgumentParser) -> None:
+    """--dags: whose plugins are meant as well."""
+    parser.add_argument(
+        "--dags", type=Path, metavar="DIR", help="a folder of DAG files, whose plugins/ count as well"
+    )
+
+
+def registry_of(args: argparse.Namespace) -> Registry:
+    """The operators that are installed, and those of the plugins beside the DAG files of --dags."""
+    from orchestrator.errors import UsageError
+    from orchestrator.sdk.registry import Registry
+
+    if args.dags is not None and not args.dags.is_dir():
+        raise UsageError(f"--dags {args.dags} is no folder", hint="name the folder of the DAG files")
+    return Registry().of_tree(args.dags.resolve() if args.dags is not None else None)
 
 
 def _list(args: argparse.Namespace) -> int:
     from orchestrator.cli.render import table
-    from orchestrator.sdk.registry import Registry
 
-    registry = Registry()
+    registry = registry_of(args)
     broken = registry.broken()
     rows = [
         (type_name, operator.kind, operator.version or "-", _first_line(operator))
@@ -36,13 +55,13 @@ def _list(args: argparse.Namespace) -> int:
     print(table(("TYPE", "KIND", "VERSION", "WHAT IT DOES"), rows))
     for type_name, reason in broken.items():
         print(f"\n{type_name}: cannot be used\n{_indented(reason.strip())}")
+    for file, text in registry.plugins.errors.items():
+        print(f"\n{file}: cannot be used\n{_indented(text)}")
     return 0
 
 
 def _show(args: argparse.Namespace) -> int:
-    from orchestrator.sdk.registry import Registry
-
-    print("\n\n".join(_described(operator) for operator in _found(Registry(), args.type)))
+    print("\n\n".join(_described(operator) for operator in _found(registry_of(args), args.type)))
     return 0
 
 

@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator.client.outputs import outputs_of
 from orchestrator.client.surface import Surface
 from orchestrator.dag.model import Dag
 from orchestrator.dag.stages import StageGraph
@@ -168,9 +167,9 @@ class HeldVerbs(Surface):
 
         def clear(connection: Any) -> tables.Run:
             run = _mine(connection, dag, definition, text)
-            outputs = outputs_of(dags.get_version(connection, run.version).document, self.registry)
-            clearing.refuse_published(connection, run, outputs.exclusive)
-            again = clearing.rows_to_repeat(connection, run, outputs.repeating)
+            graph = dags.graph_of(connection, run.version)
+            clearing.refuse_published(connection, run, graph.exclusive)
+            again = clearing.rows_to_repeat(connection, run, graph.repeating)
             if not allow_duplicates:
                 clearing.refuse_duplicates(run, again)
             return held.clear_held(

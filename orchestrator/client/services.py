@@ -13,7 +13,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from orchestrator.client.outputs import outputs_of
 from orchestrator.client.surface import Surface
 from orchestrator.dag.manual import manual_interval
 from orchestrator.dag.model import Dag
@@ -120,7 +119,6 @@ class ServiceVerbs(Surface):
             downstream=downstream,
             latest=latest,
             allow_duplicates=allow_duplicates,
-            outputs_of=partial(outputs_of, registry=self.registry),
         )
         return self._act(run, "clear", work, dry_run, of_held="--clear")
 

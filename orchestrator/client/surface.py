@@ -7,20 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.clock import Clock
-from orchestrator.sdk.registry import Registry
 from orchestrator.store import holders
 from orchestrator.store.database import Database
 
 
 @dataclass(frozen=True)
 class Surface:
-    """A store with what its verbs need. `registry` tells what outputs do when their rows come again,
-    `artifacts` is where the files of runs lie, `actor` who is written into the audit log (the user of this
-    process).
+    """A store with what its verbs need: `artifacts` is where the files of runs lie, `actor` who is written
+    into the audit log (the user of this process).
     """
 
     database: Database
-    registry: Registry
     clock: Clock
     artifacts: Path
     actor: str = field(default_factory=getpass.getuser)

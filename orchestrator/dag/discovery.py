@@ -18,6 +18,7 @@ from orchestrator.dag.marks import Marks
 from orchestrator.dag.model import Dag
 from orchestrator.dag.reading import read
 from orchestrator.errors import FustgoError, Problem, Problems, UsageError
+from orchestrator.sdk import plugin_modules
 from orchestrator.sdk.decorated import functions_of
 from orchestrator.sdk.ports import Place
 from orchestrator.sdk.registry import Registry
@@ -25,12 +26,15 @@ from orchestrator.sdk.registry import Registry
 
 @dataclass(frozen=True)
 class LoadedDag:
-    """A DAG as its file says it. `file` and `tree` are absolute; functions are found below `tree`."""
+    """A DAG as its file says it. `file` and `tree` are absolute; functions are found below `tree`, and its
+    plugins are in `registry`.
+    """
 
     dag: Dag
     marks: Marks
     file: Path
     tree: Path
+    registry: Registry
 
 
 def load_file(
@@ -43,6 +47,8 @@ def load_file(
     """
     file = path.absolute()
     root = (tree or file.parent).absolute()
+    plugin_modules.refresh(root)
+    registry = registry.of_tree(root)
     text = _read(path)
     if file.suffix == ".py":
         return _from_python(file, root, path, registry, may_be_empty)
@@ -53,7 +59,7 @@ def load_file(
     marks.tree = root
     draft = draft_of(document, marks, default_id=file.stem)
     with functions_of(root):
-        return [LoadedDag(read(draft, registry), marks, file, root)]
+        return [LoadedDag(read(draft, registry), marks, file, root, registry)]
 
 
 def load_one(
@@ -135,7 +141,7 @@ def _from_python(
         for draft in drafts:
             _show_as(draft.marks, file, shown)
             draft.marks.tree = tree
-            loaded.append(LoadedDag(read(draft, registry), draft.marks, file, tree))
+            loaded.append(LoadedDag(read(draft, registry), draft.marks, file, tree, registry))
     _refuse_doubles(loaded)
     return loaded
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from orchestrator.dag.model import Dag, Node
 from orchestrator.dag.stages import Stage, StageGraph
 from orchestrator.sdk.action import Action
-from orchestrator.sdk.properties import Kind
+from orchestrator.sdk.output import FileOutput, Output
+from orchestrator.sdk.properties import Kind, Mode
 from orchestrator.sdk.rendering import uses_of
 from orchestrator.units import parse_duration
 
@@ -232,7 +233,7 @@ def _operator(node: Node, registry: Registry) -> Operator:
 
 
 def _declared(nodes: Sequence[Node], operators: Sequence[Operator]) -> dict[str, Any]:
-    """What an order of the stage needs to know of its operators."""
+    """What an order of the stage, and starting it over, need to know of its operators."""
     uses: set[tuple[str, str]] = set()
     connections: dict[str, None] = {}
     for node, operator in zip(nodes, operators, strict=True):
@@ -241,9 +242,16 @@ def _declared(nodes: Sequence[Node], operators: Sequence[Operator]) -> dict[str,
     if any(operator.wants_results for operator in operators):
         uses.add(("results", ""))  # all of them: whatever its code asks the context for
     found: dict[str, Any] = {"uses": tuple(sorted(uses)), "connections": tuple(connections)}
+    outputs = [(node.id, one) for node, one in zip(nodes, operators, strict=True) if isinstance(one, Output)]
+    found["repeating"] = tuple(node for node, output in outputs if output.repeats)
+    found["exclusive"] = tuple(node for node, output in outputs if _is_exclusive(output))
     if isinstance(operators[0], Action):
         found |= {"is_action": True, "branch": operators[0].branching}
     return found
+
+
+def _is_exclusive(output: Output) -> bool:
+    return isinstance(output, FileOutput) and output.effective_mode is Mode.ERROR_IF_EXISTS
 
 
 def _setting(dag: Dag, nodes: Iterable[Node], name: str) -> Any:

@@ -26,6 +26,8 @@ from orchestrator.sdk.registry import Registry
 DAG_DEFAULTS = tuple(name for name in ARGUMENTS if name != "doc_md")
 """Node arguments that a DAG may state for all its nodes, directly or in `default_args`."""
 
+_WHERE = "operators arrive as plugins: modules of the bundle's plugins/, or entry points of fustgo.operators"
+
 _HOISTED = ("owner", "start_date", "end_date")
 """What belongs to the DAG and may stand in `default_args`, as in Airflow."""
 
@@ -117,7 +119,7 @@ def _node(draft: DraftNode, index: int, registry: Registry, marks: Marks) -> Nod
         marks.add(path, "a node has no id", hint="give it one: the first argument in Python, `id` in YAML")
     if draft.cls is not None and _foreign(draft.cls, type_name, kind, registry):
         message = f"{draft.cls.__name__} is not the operator that is registered as {type_name!r} {kind}"
-        marks.add(path, message, hint="operators arrive as plugins: entry points of group fustgo.operators")
+        marks.add(path, message, hint=_WHERE)
     return Node(node_id or f"{UNNAMED}{index}", type_name, kind, config, arguments, drop, version)
 
 

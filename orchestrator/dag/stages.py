@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from orchestrator.dag.branching import Branches
 
+_TUPLES = ("nodes", "up", "down", "connections", "repeating", "exclusive")
+
 Branching = Literal["branch", "short_circuit", "short_circuit_direct"]
 
 
@@ -22,7 +24,8 @@ class Stage:
 
     `branch`: its result chooses among the stages that come after it. `uses` are the template names of its
     nodes with their members (`("var", "region")`), `connections` what they declare: with them an order is
-    made without knowing any operator.
+    made without knowing any operator. `repeating` are its outputs that append, `exclusive` those that refuse
+    a file that is there: with them a run is started over without knowing any.
     """
 
     id: str
@@ -43,6 +46,8 @@ class Stage:
     branch: Branching | None = None
     uses: tuple[tuple[str, str], ...] = ()
     connections: tuple[str, ...] = ()
+    repeating: tuple[str, ...] = ()
+    exclusive: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,16 @@ class StageGraph:
                 wanted += self[stage].up
         return found
 
+    @property
+    def repeating(self) -> set[str]:
+        """The outputs that append: starting over brings their rows a second time (rule 7.3)."""
+        return {node for stage in self for node in stage.repeating}
+
+    @property
+    def exclusive(self) -> set[str]:
+        """The outputs that refuse a file that is there."""
+        return {node for stage in self for node in stage.exclusive}
+
     def stage_of(self, node: str) -> Stage:
         """The stage that holds a node; KeyError where no stage does."""
         return self.stages[self._homes[node]]
@@ -98,7 +113,7 @@ class StageGraph:
             Stage(
                 **{
                     **entry,
-                    **{key: tuple(entry[key]) for key in ("nodes", "up", "down", "connections")},
+                    **{key: tuple(entry[key]) for key in _TUPLES},
                     "uses": tuple((name, member) for name, member in entry["uses"]),
                 }
             )

@@ -57,13 +57,15 @@ def run_attempt(order: Order, port: StagePort, around: Surroundings) -> Report:
 
     Only what is no error of the stage is raised: interrupts, and bugs of our own.
     """
+    tree = Path(order.tree) if order.tree else None
+    registry = around.registry.of_tree(tree)
     try:
         if (action := entry_of(order)) is not None:
             ask = partial(port.progress, StageProgress(epoch=0))
-            return run_action(order, action, around.registry, around.clock, around.signals, ask)
+            return run_action(order, action, registry, around.clock, around.signals, ask)
         use_system_allocator()
-        with functions_of(Path(order.tree) if order.tree else None):
-            plan = plan_stage(order, around.registry)
+        with functions_of(tree):
+            plan = plan_stage(order, registry)
         stage = Stage(order, plan, around.host, lambda: around.signals.cancelled)
         with stage.closing():
             return Attempt(stage, port, around).run()

@@ -2,7 +2,8 @@
 
 Parser and runner name a file alike, so a function in it is found again, and the same module object
 serves whoever asks. The tree's folder is appended to `sys.path`, never put first: a file of it cannot
-take the place of an installed module. A tree's own modules may import each other by either name.
+take the place of an installed module. A tree's own modules may import each other by either name; those of its
+`plugins/` are one object under both (`plugin_modules`).
 """
 
 from __future__ import annotations
@@ -10,28 +11,18 @@ from __future__ import annotations
 import importlib.util
 import sys
 from functools import lru_cache
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 
-PACKAGE = "fustgo_dags"
-
-
-class _FromSource(SourceFileLoader):
-    """Compiles the source as it is now: bytecode knows a file's time by the second only, and would lie
-    about one that was changed twice in it. None is left beside the author's file either.
-    """
-
-    def get_code(self, fullname: str) -> CodeType:
-        path = self.get_filename(fullname)
-        code: CodeType = self.source_to_code(self.get_data(path), path)
-        return code
+from orchestrator.sdk import plugin_modules
+from orchestrator.sdk.from_source import PACKAGE, FromSource
 
 
 @lru_cache(maxsize=4096)
 def module_name(relative: str) -> str:
-    """The name of a file's module: `team/load.py` is `fustgo_dags.team.load`."""
-    return ".".join((PACKAGE, *Path(relative).with_suffix("").parts))
+    """A file's module: `a/b.py` is `fustgo_dags.a.b`, `a/__init__.py` is `fustgo_dags.a`."""
+    parts = Path(relative).with_suffix("").parts
+    return ".".join((PACKAGE, *(parts[:-1] if parts[1:] and parts[-1] == "__init__" else parts)))
 
 
 def relative_path(name: str) -> str | None:
@@ -53,6 +44,9 @@ def import_file(tree: Path, relative: str) -> ModuleType:
     path = (tree / relative).resolve()
     if found is not None and getattr(found, "__file__", None) == str(path):
         return found
+    if plugin_modules.is_plugin(relative) and path.is_file():
+        enter(tree)
+        return importlib.import_module(name)
     return _execute(tree, relative, name, path)
 
 
@@ -64,13 +58,12 @@ def import_afresh(tree: Path, relative: str) -> ModuleType:
 def _execute(tree: Path, relative: str, name: str, path: Path) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(f"no file {relative} in {tree}")
-    _enter(tree, Path(relative).parent.parts)
-    spec = importlib.util.spec_from_file_location(name, path, loader=_FromSource(name, str(path)))
+    enter(tree, Path(relative).parent.parts)
+    loader = FromSource(name, path, tree, Path(relative).as_posix())
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None or spec.loader is None:
         raise ImportError(f"{relative} is not a Python file", name=name, path=str(path))
     module = importlib.util.module_from_spec(spec)
-    module.__dict__["__fustgo_path__"] = Path(relative).as_posix()
-    module.__dict__["__fustgo_tree__"] = tree
     before = sys.modules.get(name)
     sys.modules[name] = module
     try:
@@ -84,8 +77,11 @@ def _execute(tree: Path, relative: str, name: str, path: Path) -> ModuleType:
     return module
 
 
-def _enter(tree: Path, folders: tuple[str, ...]) -> None:
-    """Make the tree's folders packages, for `from . import neighbour`, and end `sys.path` with it."""
+def enter(tree: Path, folders: tuple[str, ...] = ()) -> None:
+    """Make the tree's folders packages, for `from . import neighbour`, and end `sys.path` with it. Its
+    plugins can be imported then, those of another tree no more.
+    """
+    plugin_modules.enter(tree)
     folder = tree.resolve()
     name = PACKAGE
     _package(name, folder)

@@ -1,7 +1,7 @@
 """Which operators there are: built-in and third-party ones arrive by the same entry points.
 
 An entry of group `fustgo.operators` is named after the type and points at a module; it is imported
-only when the type is asked for. The registry is a value: `with_operators` gives another one.
+only when the type is asked for. The registry is a value: `with_operators` and `of_tree` give other ones.
 """
 
 from __future__ import annotations
@@ -9,13 +9,18 @@ from __future__ import annotations
 import importlib
 import traceback
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError, nearest
 from orchestrator.sdk.operator import Operator
 from orchestrator.sdk.properties import Kind
+
+if TYPE_CHECKING:
+    from orchestrator.sdk.plugins import Plugins
 
 GROUP = "fustgo.operators"
 
@@ -26,15 +31,36 @@ class UnknownOperator(UsageError):
 
 @dataclass(frozen=True)
 class Registry:
-    """Operators by type and kind. `extra` ones (of a test or a bundle's plugins) come before entry points."""
+    """Operators by type and kind: `extra` ones (of a test), those of entry points, those of the plugins of
+    `tree`, which are imported only when a type is asked for that is none of the others.
+    """
 
     extra: tuple[type[Operator], ...] = ()
     entries: tuple[EntryPoint, ...] = field(default_factory=lambda: tuple(entry_points(group=GROUP)))
+    tree: Path | None = None
     _loaded: dict[str, tuple[type[Operator], ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def with_operators(self, *operators: type[Operator]) -> Registry:
         """This registry and these operators."""
-        return Registry((*self.extra, *operators), self.entries)
+        return Registry((*self.extra, *operators), self.entries, self.tree)
+
+    def of_tree(self, tree: Path | None) -> Registry:
+        """This registry and the plugins of a tree, in place of another's; imports nothing yet."""
+        from orchestrator.sdk.plugin_modules import has_plugins
+
+        tree = tree if tree is not None and has_plugins(tree) else None
+        return self if tree == self.tree else replace(self, tree=tree)
+
+    @property
+    def plugins(self) -> Plugins:
+        """The plugins of the tree, imported; what is installed has precedence over them."""
+        from orchestrator.sdk.plugins import NONE, load_plugins
+
+        return load_plugins(self.tree).beside(self._whose) if self.tree is not None else NONE
+
+    def _whose(self, type_name: str) -> str:
+        """What is installed under a type, or nothing."""
+        return " and ".join(map(_source, self._index.get(type_name, ())))
 
     @cached_property
     def _index(self) -> Mapping[str, list[EntryPoint]]:
@@ -44,8 +70,9 @@ class Registry:
         return index
 
     def types(self) -> list[str]:
-        """All type names, sorted, without importing any."""
-        return sorted({*self._index, *(operator.type for operator in self.extra)})
+        """All type names, sorted; of the entry points none is imported."""
+        mine = (operator.type for operator in (*self.extra, *self.plugins.operators))
+        return sorted({*self._index, *mine})
 
     def kinds(self, type_name: str) -> Mapping[Kind, type[Operator]]:
         """The operators of one type by kind; `UnknownOperator` with the nearest name where there is none."""
@@ -53,10 +80,18 @@ class Registry:
         if mine:
             return mine
         if type_name not in self._index:
-            raise UnknownOperator(f"unknown operator {type_name!r}", hint=nearest(type_name, self.types()))
+            return self._of_plugins(type_name)
         if type_name not in self._loaded:
             self._loaded[type_name] = self._load(type_name)
         return {operator.kind: operator for operator in self._loaded[type_name]}
+
+    def _of_plugins(self, type_name: str) -> Mapping[Kind, type[Operator]]:
+        plugins = self.plugins
+        if found := plugins.kinds(type_name):
+            return found
+        if reason := plugins.why_not(type_name):
+            raise UnknownOperator(f"unknown operator {type_name!r}: {reason}")
+        raise UnknownOperator(f"unknown operator {type_name!r}", hint=nearest(type_name, self.types()))
 
     def find(self, type_name: str, kind: Kind) -> type[Operator]:
         """One operator; `UnknownOperator` names the kinds that the type has."""
@@ -81,11 +116,9 @@ class Registry:
     def _load(self, type_name: str) -> tuple[type[Operator], ...]:
         entries = self._index[type_name]
         if len(entries) > 1:
-            sources = " and ".join(
-                f"{entry.dist.name if entry.dist else '?'} ({entry.value})" for entry in entries
-            )
             raise UsageError(
-                f"two plugins give operator {type_name!r}: {sources}", hint="uninstall one of them"
+                f"two plugins give operator {type_name!r}: {self._whose(type_name)}",
+                hint="uninstall one of them",
             )
         [entry] = entries
         try:
@@ -103,6 +136,10 @@ class Registry:
         for operator in mine:
             operator.version = entry.dist.version if entry.dist else ""
         return mine
+
+
+def _source(entry: EntryPoint) -> str:
+    return f"{entry.dist.name if entry.dist else '?'} ({entry.value})"
 
 
 def operators_of(values: Iterable[object], module: str) -> Iterable[type[Operator]]:

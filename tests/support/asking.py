@@ -13,7 +13,6 @@ from orchestrator.client import Client
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome, RunState
 from orchestrator.runs.why import Reason
-from orchestrator.sdk.registry import Registry
 from orchestrator.store import dags, pools, processes, steps, workers
 from orchestrator.store.database import Database
 from orchestrator.store.queue import Claimed
@@ -31,7 +30,7 @@ class Services:
 
     @property
     def client(self) -> Client:
-        return Client(self.database, Registry(), self.clock, Path("/nowhere"), actor="ada")
+        return Client(self.database, self.clock, Path("/nowhere"), actor="ada")
 
     def start(self, stages: Any, state: RunState = RunState.RUNNING, **values: Any) -> Run:
         return self.command.start(stages, held_by=None, state=state, **values)

@@ -9,15 +9,12 @@ from typing import Any
 
 from orchestrator.client import Client
 from orchestrator.dag.stages import StageGraph
-from orchestrator.sdk.registry import Registry
 from orchestrator.store import checks, dags, promotion, queue, steps
 from orchestrator.store.tables import Attempt, Epoch, Run, StageRun, table_of
 from tests.support.store import Command, document, graph
 
 TABLES = {table_of(entity).name: table_of(entity) for entity in (Run, StageRun, Attempt, Epoch)}
 APPEND = {"type": "sqlite", "kind": "output", "config": {"path": "people.db", "table": "people"}}
-
-EXCLUSIVE = {"type": "csv", "kind": "output", "config": {"path": "people.csv", "mode": "error_if_exists"}}
 
 
 def staged(
@@ -37,7 +34,7 @@ class Service(Command):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.client = Client(self.database, Registry(), self.clock, Path("/nowhere"), actor="ada")
+        self.client = Client(self.database, self.clock, Path("/nowhere"), actor="ada")
 
     def load(self, stages: StageGraph, dag_id: str = "people", **changes: Any) -> None:
         """Make a graph the newest version of a loaded DAG; `changes` are entries of its nodes."""

@@ -82,7 +82,7 @@ class ServicesSite(Site):
 
     @property
     def client(self) -> Client:
-        return Client(self.database, self.registry, self.database.clock, self.artifacts, actor="ada")
+        return Client(self.database, self.database.clock, self.artifacts, actor="ada")
 
     def trigger(self, dag: str, **params: object) -> int:
         """Start a run of a loaded DAG; its number."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -11,24 +10,15 @@ from sqlalchemy import Connection
 from orchestrator.dag.stages import StageGraph
 from orchestrator.errors import RefusedError
 from orchestrator.runs.advance import below
-from orchestrator.runs.checkpoint import Json
 from orchestrator.runs.effects import Extra, RowsAgain
 from orchestrator.runs.states import StageState, StopAs
 from orchestrator.store import attempts, epochs, lifecycle, runs, stage_runs, views
-from orchestrator.store.dags import get_version, graph_of
+from orchestrator.store.dags import graph_of
 from orchestrator.store.tables import Run
 from orchestrator.store.transitions import Moves
 from orchestrator.store.verbs.moving import move_to_latest
 from orchestrator.store.verbs.naming import above, refuse_cancelling, stages_of
 from orchestrator.store.verbs.stopping import must_wait, refuse_owing
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Ids of outputs: `repeating` ones append to a table, `exclusive` ones refuse a file that is there."""
-
-    repeating: frozenset[str]
-    exclusive: frozenset[str]
 
 
 def clear_run(
@@ -41,12 +31,11 @@ def clear_run(
     downstream: bool = False,
     latest: bool = False,
     allow_duplicates: bool = False,
-    outputs_of: Callable[[Mapping[str, Json]], Outputs],
 ) -> Iterable[Extra]:
     """Start a run over, or the stages of `nodes`, with those above or below them.
 
     One that runs starts over when it has stopped. `latest` moves the run to the newest version of its DAG.
-    `outputs_of` tells what the outputs of a definition do. Raises UsageError for a node that is not there,
+    Raises UsageError for a node that is not there,
     RefusedError where the run is being cancelled, an epoch is owed, rows would come a second time and
     `allow_duplicates` is not said, or a published file would be in the way. The run must be locked.
     """
@@ -58,10 +47,9 @@ def clear_run(
     owing = epochs.owing(connection, run.number)
     for row in rows:
         refuse_owing(run, row, owing, "clearing it")
-    outputs = outputs_of(get_version(connection, run.version).document)
     members = {node for row in rows for node in row.nodes}
-    refuse_published(connection, run, outputs.exclusive & members)
-    again = rows_to_repeat(connection, run, outputs.repeating & members)
+    refuse_published(connection, run, graph.exclusive & members)
+    again = rows_to_repeat(connection, run, graph.repeating & members)
     if not allow_duplicates:
         refuse_duplicates(run, again)
     running = {node for row in rows if row.state == StageState.RUNNING for node in row.nodes}

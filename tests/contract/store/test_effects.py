@@ -34,7 +34,7 @@ class Patient(Client):
 @pytest.fixture
 def service(service: Service) -> Service:
     client = service.client
-    service.client = Patient(client.database, client.registry, client.clock, client.artifacts)
+    service.client = Patient(client.database, client.clock, client.artifacts)
     return service
 
 

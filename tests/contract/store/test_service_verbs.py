@@ -10,11 +10,13 @@ from orchestrator.errors import FustgoError, RefusedError, UsageError
 from orchestrator.runs.effects import RowsAgain
 from orchestrator.runs.states import Outcome, RunState
 from orchestrator.store import epochs, steps
-from tests.support.services import APPEND, EXCLUSIVE, Service, staged
+from tests.support.services import Service, staged
 from tests.support.store import graph
 
 CHAIN = graph({"a": "", "b": "a", "c": "b"})
-LOAD = staged({"load": "", "tell": ["load"]}, {"load": ("people", "out")})
+NODES = {"load": ("people", "out")}
+EDGES = {"load": "", "tell": ["load"]}
+LOAD = staged(EDGES, NODES)
 
 
 # trigger
@@ -229,7 +231,7 @@ def test_a_stage_that_runs_is_cleared_when_it_has_stopped_and_never_beside_itsel
 
 
 def test_a_clear_counts_the_rows_that_come_again_and_refuses(service: Service) -> None:
-    run = service.begin(LOAD, out=APPEND)
+    run = service.begin(staged(EDGES, NODES, repeating=("out",)))
     attempt = service.must_claim("load").attempt
     service.whole_epoch(attempt, 1, rows=1200)
     with pytest.raises(RefusedError, match="1,200 rows in out"):
@@ -282,7 +284,7 @@ def test_a_clear_of_what_waits_and_owes_applies_that_first(service: Service) -> 
 
 
 def test_what_was_published_and_must_not_be_there_is_not_started_over(service: Service) -> None:
-    run = service.begin(LOAD, out=EXCLUSIVE)
+    run = service.begin(staged(EDGES, NODES, exclusive=("out",)))
     attempt = service.must_claim("load").attempt
     service.whole_epoch(attempt, 1, final=True)
     service.finish(attempt)

@@ -20,7 +20,6 @@ from orchestrator.store import finishing, queue, runs, steps
 from orchestrator.store.database import Database
 from orchestrator.store.tables import Run
 from orchestrator.store.verbs import cancelling, clearing, marking, pausing
-from orchestrator.store.verbs.clearing import Outputs
 from tests.contract.store.test_interleavings import until_it_waits
 from tests.support.services import Service
 from tests.support.store import START, graph
@@ -31,13 +30,9 @@ CHAIN = graph({"a": "", "b": "a"})
 Aside = Callable[[Callable[[], Any]], Future[Any]]
 
 
-def nothing_special(_document: Any) -> Outputs:
-    return Outputs(frozenset(), frozenset())
-
-
 VERBS: dict[str, Callable[[Connection, Run, Any], Any]] = {
     "cancel": cancelling.cancel_run,
-    "clear": partial(clearing.clear_run, nodes=["a"], outputs_of=nothing_special),
+    "clear": partial(clearing.clear_run, nodes=["a"]),
     "mark": partial(marking.mark_stage, node="a", state="failed", actor="ada"),
     "pause": partial(pausing.pause, at_once=True),
 }
