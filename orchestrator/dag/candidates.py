@@ -1,6 +1,7 @@
-"""Which files of a tree may hold DAGs: by their names, and by what they say they are about.
+"""Which files of a tree are read: those that may hold DAGs by their names, and plugins.
 
-Beside DAG files lie modules that they import, data, and `plugins/`, whose modules declare operators.
+Beside DAG files lie modules that they import, data, and `plugins/`, whose modules declare operators: each of
+those is read too, for what is wrong with it.
 """
 
 from __future__ import annotations
@@ -8,18 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from orchestrator.sdk.plugin_modules import is_plugin, is_plugin_module
+
+__all__ = ["SUFFIXES", "candidates", "is_plugin", "may_hold_dags"]
+
 SUFFIXES = (".py", ".yaml", ".yml", ".json")
-PLUGINS = "plugins"
 
 
 def candidates(paths: Iterable[str]) -> list[str]:
-    """Those of the paths below a tree whose names are such as a DAG file has, sorted."""
-    return sorted(path for path in paths if PurePosixPath(path).suffix in SUFFIXES and not is_plugin(path))
+    """Those of the paths below a tree that are read: whose names are such as a DAG file has, and plugins;
+    sorted.
+    """
+    return sorted(path for path in paths if _may_be_a_dag_file(path) or is_plugin_module(path))
 
 
-def is_plugin(path: str) -> bool:
-    """Whether a path below a tree is in its folder of plugins."""
-    return PurePosixPath(path).parts[0] == PLUGINS
+def _may_be_a_dag_file(path: str) -> bool:
+    return PurePosixPath(path).suffix in SUFFIXES and not is_plugin(path)
 
 
 def may_hold_dags(path: Path) -> bool:

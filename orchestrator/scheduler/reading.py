@@ -1,4 +1,4 @@
-"""What one DAG file of a frozen tree holds, read in the process at hand: its code runs here."""
+"""What one file of a frozen tree holds, read in the process at hand: its code runs here."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ nodes:
 
 
 def read_file(tree: Path, file: str, registry: Registry) -> Answer:
-    """The DAGs of a file, or what is wrong with it, and the modules of the tree that it has imported so far.
+    """The DAGs of a file (a plugin has none), or what is wrong with it, and the modules of the tree that it
+    has imported so far.
 
     Whatever the file raises is its error; it is for the caller to survive what it does beyond that.
     """
@@ -51,9 +52,11 @@ def read_file(tree: Path, file: str, registry: Registry) -> Answer:
     answer: Answer = {"dags": []}
     try:
         path = tree / file
-        if may_hold_dags(path):
+        if is_plugin(file):
+            answer |= _plugin(tree, file, registry)
+        elif may_hold_dags(path):
             loaded = load_file(path, registry=registry, tree=tree, may_be_empty=True)
-            answer["dags"] = [_entry(one, registry) for one in loaded]
+            answer["dags"] = [_entry(one) for one in loaded]
     except FustgoError as error:
         answer = {"error": str(error)}
     except BaseException:  # KeyboardInterrupt of the file's own; else a defect of ours, or of a plugin
@@ -62,13 +65,19 @@ def read_file(tree: Path, file: str, registry: Registry) -> Answer:
     return answer
 
 
-def _entry(loaded: LoadedDag, registry: Registry) -> dict[str, Any]:
-    checked = check(loaded.dag, loaded.marks, registry).or_raise()
+def _plugin(tree: Path, file: str, registry: Registry) -> Answer:
+    """What is wrong with a plugin: alone, beside the others, or beside what is installed."""
+    error = registry.of_tree(tree).plugins.errors.get(file)
+    return {} if error is None else {"error": error}
+
+
+def _entry(loaded: LoadedDag) -> dict[str, Any]:
+    checked = check(loaded.dag, loaded.marks, loaded.registry).or_raise()
     return {
         "id": loaded.dag.id,
         "hash": loaded.dag.hash(),
         "document": loaded.dag.to_document(),
-        "stages": compile_stages(loaded.dag, registry, checked.operators).to_json(),
+        "stages": compile_stages(loaded.dag, loaded.registry, checked.operators).to_json(),
         "params": default_params(loaded.dag),
     }
 
@@ -111,7 +120,7 @@ def prepare() -> Registry:
             registry.kinds(entry.name)
             _import_beside(entry.module)
     for loaded in _rehearsed(registry):
-        _entry(loaded, registry)
+        _entry(loaded)
     return registry
 
 
@@ -126,10 +135,9 @@ def _import_beside(module: str) -> None:
 def _rehearsed(registry: Registry) -> Iterator[LoadedDag]:
     document, marks = yaml_reader.read_yaml(_REHEARSED, "rehearsal")
     nowhere = Path(os.devnull)
-    yield LoadedDag(
-        read(draft_of(document, marks, default_id="rehearsal"), registry), marks, nowhere, nowhere
-    )
+    dag = read(draft_of(document, marks, default_id="rehearsal"), registry)
+    yield LoadedDag(dag, marks, nowhere, nowhere, registry)
     with collecting() as drafts, DAG("rehearsal", schedule="@daily"):
         [action] = registry.kinds("bash").values()
         action("first", command="true") >> action("second", command="true")  # type: ignore[call-arg]
-    yield LoadedDag(read(drafts[0], registry), drafts[0].marks, nowhere, nowhere)
+    yield LoadedDag(read(drafts[0], registry), drafts[0].marks, nowhere, nowhere, registry)

@@ -28,6 +28,13 @@ def is_plugin(relative: str) -> bool:
     return len(parts) > 1 and parts[0] == FOLDER
 
 
+def is_plugin_module(relative: str) -> bool:
+    """Whether a path in a tree is a plugin: a module in that folder, or the `__init__.py` of one there."""
+    path = PurePosixPath(relative)
+    inner = path.parent if path.name == "__init__.py" and len(path.parts) == 3 else path
+    return path.suffix == ".py" and inner.parts[:-1] == (FOLDER,)
+
+
 def has_plugins(tree: Path) -> bool:
     """Whether a tree has a folder of plugins."""
     return os.path.isdir(f"{tree}/{FOLDER}")

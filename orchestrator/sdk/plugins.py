@@ -65,7 +65,7 @@ class Plugins:
         errors, declared = dict(self.errors), {}
         for operator, file in self.declared.items():
             if whose := installed(operator.type):
-                text = f"{_place(operator)}: operator {operator.type!r} is there already: {whose}"
+                text = f"{_place(operator, self.tree)}: operator {operator.type!r} is there already: {whose}"
                 errors.setdefault(file, f"{text}\n  hint: give it another type")
             else:
                 declared[operator] = file
@@ -79,9 +79,8 @@ _last: tuple[tuple[Path, int], Plugins] | None = None
 
 def plugin_files(tree: Path) -> list[str]:
     """The plugins of a tree by their paths in it, sorted: modules, and packages by their `__init__.py`."""
-    folder = tree / FOLDER
-    found = [*folder.glob("*.py"), *folder.glob("*/__init__.py")]
-    return sorted(path.relative_to(tree).as_posix() for path in found)
+    found = (path.relative_to(tree).as_posix() for path in (tree / FOLDER).rglob("*.py"))
+    return sorted(filter(plugin_modules.is_plugin_module, found))
 
 
 def load_plugins(tree: Path) -> Plugins:
@@ -108,7 +107,7 @@ def _load(tree: Path) -> Plugins:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            errors[file] = _authors_words(error, tree, file)
+            errors[file] = _below(tree, _authors_words(error, tree, file))
     return _without_doubles(Plugins(tree, declared, errors))
 
 
@@ -133,7 +132,7 @@ def _without_doubles(found: Plugins) -> Plugins:
     for operator in found.declared:
         other = first.setdefault((operator.type, operator.kind), operator)
         if other is not operator:
-            places = f"{_place(other)} and {_place(operator)}"
+            places = f"{_place(other, found.tree)} and {_place(operator, found.tree)}"
             text = f"two plugins give operator {operator.type!r} ({operator.kind}): {places}"
             refused.setdefault(operator.type, text)
             for one in (other, operator):
@@ -142,8 +141,13 @@ def _without_doubles(found: Plugins) -> Plugins:
     return replace(found, declared=kept, errors=errors, refused=refused)
 
 
-def _place(operator: type[Operator]) -> str:
-    return f"{inspect.getsourcefile(operator)}:{inspect.getsourcelines(operator)[1]}"
+def _place(operator: type[Operator], tree: Path | None) -> str:
+    return _below(tree, f"{inspect.getsourcefile(operator)}:{inspect.getsourcelines(operator)[1]}")
+
+
+def _below(tree: Path | None, text: str) -> str:
+    """The text, where files are named by the tree as it is known rather than where links lead."""
+    return text.replace(f"{tree.resolve()}/", f"{tree}/") if tree is not None else text
 
 
 def _authors_words(error: BaseException, tree: Path, file: str) -> str:
