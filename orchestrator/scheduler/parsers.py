@@ -79,7 +79,8 @@ class Parsers:
     def parse(self, tree: Path, files: Sequence[str], patience: float) -> Iterator[Parsed]:
         """What each of the files below the tree holds, as they are done; each has `patience` seconds.
 
-        Raises Interrupted when `stop` becomes readable, StoreError where no file can be read at all.
+        Raises Interrupted when `stop` becomes readable, StoreError where no file can be read at all. What is
+        under way then, or when nobody asks on, is given up.
         """
         queue = _Queue(files)
         try:
@@ -99,7 +100,7 @@ class Parsers:
                         )
         finally:
             self._used = time.monotonic()
-            if queue.under_way:
+            if queue.under_way and self._process is not None and not self._process.give_up():
                 self.close()
 
     def _feed(self, process: _Process, queue: _Queue, tree: Path, patience: float) -> None:
@@ -220,6 +221,15 @@ class _Process:
                 with os.fdopen(self._answers.pop(news["file"]), "rb") as answer:
                     answer.seek(0)
                     yield _End(answer=answer.read(LARGEST + 1), **news)
+
+    def give_up(self) -> bool:
+        """End all that is under way; False where it is not in a state to do so soon."""
+        with contextlib.suppress(ReaderDied, ConnectionError):
+            self._control.send(b"{}")
+            while self._answers and self._ready and select.select([self._control], [], [], _ENDS_WITHIN)[0]:
+                for _ in self.ended():
+                    pass
+        return not self._answers
 
     def _has_died(self) -> NoReturn:
         status = self._process.wait()

@@ -5,6 +5,7 @@ its working folder is the project. Run as `python -P -m orchestrator.scheduler.p
 socket to the scheduler:
 
     scheduler -> zygote   {"tree", "file", "patience"}, with an empty file in memory for the answer
+                          {} where nobody wants to know any more what is under way
     zygote -> scheduler   {} once it is ready; {"file", "status", "slow"} when a fork is gone
 
 A fork has `patience` seconds; with it goes what it has started. At the end of the stream the scheduler is
@@ -94,7 +95,12 @@ class Zygote:
             said, ends, _, _ = socket.recv_fds(self._control, LONGEST, 1)
         if not said:
             self._end()
-        request, [answer] = json.loads(said), ends
+        if request := json.loads(said):
+            self._fork(request, *ends)
+        else:
+            self._kill_readers()
+
+    def _fork(self, request: dict[str, Any], answer: int) -> None:
         zygote = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -104,6 +110,10 @@ class Zygote:
         with contextlib.suppress(OSError):  # the child does so too: who is first counts
             os.setpgid(pid, pid)
         self._readers[pid] = Reader(request["file"], time.monotonic() + request["patience"])
+
+    def _kill_readers(self) -> None:
+        for pid in self._readers:
+            _kill_group(pid)
 
     def _reap(self) -> None:
         """Report the forks that are gone; what they leave behind goes before that. Who has left their groups
@@ -129,8 +139,7 @@ class Zygote:
 
     def _end(self) -> NoReturn:
         """The scheduler is gone: nobody is left who wants to know. Who has got away is still found."""
-        for pid in self._readers:
-            _kill_group(pid)
+        self._kill_readers()
         with contextlib.suppress(ChildProcessError):
             while True:
                 _kill_children()

@@ -320,6 +320,24 @@ def test_a_stop_is_heard_while_files_hang_and_nothing_is_left(project: Path, tre
     assert [pid for pid in pids if processes.start_time(pid) is not None] == []
 
 
+def test_what_is_under_way_is_given_up_at_once_and_the_next_files_are_read_by_the_same_process(
+    project: Path, tree: Path
+) -> None:
+    write(tree, {"hangs.py": WORDS + "signal.pause()\n", "good.py": GOOD})
+    stop, telling = os.pipe()
+    with Parsers(project, stop) as parsers:
+        assert next(parsers.parse(tree, ["good.py", "hangs.py"], SECONDS)).file == "good.py"
+        process = parsers._process
+        os.write(telling, b"s")
+        with pytest.raises(Interrupted):
+            parsed(parsers, tree, "hangs.py", "good.py")
+        os.read(stop, 1)
+        assert parsed(parsers, tree, "good.py")["good.py"].error is None
+        assert parsers._process is process
+    os.close(stop)
+    os.close(telling)
+
+
 def test_a_scheduler_that_is_killed_leaves_neither_the_process_nor_its_forks(
     project: Path, tree: Path
 ) -> None:
