@@ -10,6 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import FustgoError
+from orchestrator.scheduler.bundles import Source, Tree, source_of
+from orchestrator.settings import BundleSettings
 
 ENVIRONMENT = {
     "GIT_AUTHOR_NAME": "Author",
@@ -59,6 +66,25 @@ class Bare:
     def run(self, *arguments: str) -> str:
         """Run git in the bare repository."""
         return git(*arguments, folder=self.path)
+
+
+def source(address: object, artifacts: Path, **settings: Any) -> Source:
+    """The bundle of a repository."""
+    return source_of("default", BundleSettings(git=str(address), **settings), artifacts)
+
+
+def look(source: Source) -> Tree:
+    """What a look finds, which has to be something new."""
+    tree = source.look()
+    assert tree is not None
+    return tree
+
+
+def fails(source: Source) -> str:
+    """What a look that fails says."""
+    with pytest.raises(FustgoError) as caught:
+        source.look()
+    return str(caught.value)
 
 
 class Server(ThreadingHTTPServer):

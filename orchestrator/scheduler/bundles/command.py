@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -58,7 +59,7 @@ class Git:
         `lock` is a descriptor that the command holds too, so that a lock on it outlives us if we are killed.
         Raises GitFailed, with its own last words; FustgoError where there is no git, or it took too long.
         """
-        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as printed:
+        with self._scratch() as said, self._scratch() as printed:
             process = self._start(arguments, output or printed, said, lock, environment or {})
             try:
                 self._wait(process, [output or printed, said], arguments)
@@ -70,6 +71,15 @@ class Git:
             if process.wait():
                 raise self._failed(arguments, last_words(_read(said)) or f"exit code {process.returncode}")
             return _read(printed)
+
+    def _scratch(self) -> IO[bytes]:
+        try:
+            return tempfile.TemporaryFile()
+        except OSError as error:
+            raise FustgoError(
+                f"{self.remote.url} cannot be read: no temporary file can be made: {error.strerror}",
+                hint="TMPDIR must be a folder you can write, with space left",
+            ) from error
 
     def pause(self, seconds: float) -> None:
         """Wait; raises Interrupted."""
@@ -96,7 +106,11 @@ class Git:
                 pass_fds=() if lock is None else (lock,),
                 start_new_session=True,
             )
-        except FileNotFoundError as error:
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise FustgoError(
+                    f"{self.remote.url} cannot be read: git cannot be started: {error.strerror}"
+                ) from error
             raise FustgoError(
                 f"{self.remote.url} cannot be read: there is no command git",
                 hint="install git (apt install git, dnf install git), or leave bundle.git out",

@@ -13,7 +13,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.errors import FustgoError
 from orchestrator.scheduler.bundles import Interrupted, Tree
 from orchestrator.scheduler.bundles.frozen import Claim, digest, freeze
-from orchestrator.scheduler.bundles.ignore import Patterns
+from orchestrator.scheduler.bundles.ignore import included
 from orchestrator.scheduler.bundles.scan import Scan, Signature, scan, signature_of
 
 PAUSE = 0.05  # seconds after which a file that is being written shows it
@@ -45,7 +45,7 @@ class Folder:
         stop: int | None = None,
     ) -> None:
         self.name, self.shown, self.folder = name, str(folder), str(folder)
-        self._path, self._artifacts, self._include = folder, artifacts, Patterns(include)
+        self._path, self._artifacts, self._include = folder, artifacts, included(include)
         self._poll, self._stop, self._cost = poll, stop, 0.0
         self._clock = SystemClock()
         self._tree: Tree | None = None

@@ -79,7 +79,7 @@ def writing(tree: Path) -> Iterator[None]:
 def claim(artifacts: Path, version: str) -> bool:
     """Whether this tree is there; if so, it counts as new, and is not pruned before it gets old again."""
     tree = bundle_tree(artifacts, version.partition("/")[0])
-    if not tree.is_dir():
+    if not os.path.isdir(tree):
         return False
     with writing(tree), _alone(artifacts), suppress(FileNotFoundError):
         os.utime(tree)
@@ -97,9 +97,9 @@ class Claim:
     def holds(self, tree: Tree) -> bool:
         """Whether the tree is still there."""
         if tree.version == self._version and self._clock.monotonic() < self._due:
-            return tree.root.is_dir()
+            return os.path.isdir(tree.root)
         self._version, self._due = tree.version, self._clock.monotonic() + CLAIM_EVERY
-        return claim(self._artifacts, tree.version) and tree.root.is_dir()
+        return claim(self._artifacts, tree.version) and os.path.isdir(tree.root)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from orchestrator.errors import FustgoError, UsageError
 from orchestrator.scheduler.bundles import Tree
 from orchestrator.scheduler.bundles.command import SILENCE, Git
 from orchestrator.scheduler.bundles.frozen import Claim, claim, digest
-from orchestrator.scheduler.bundles.ignore import Patterns
+from orchestrator.scheduler.bundles.ignore import included
 from orchestrator.scheduler.bundles.mirror import Mirror
 from orchestrator.scheduler.bundles.remote import Remote
 from orchestrator.scheduler.bundles.scan import scan
@@ -46,7 +47,7 @@ class Repository:
         self.interval = poll
         self._folder = dags.as_posix() if dags.parts else ""
         self.folder = f"{self.shown}/{self._folder}" if self._folder else self.shown
-        self._ref, self._artifacts, self._include = ref or "HEAD", artifacts, Patterns(include)
+        self._ref, self._artifacts, self._include = ref or "HEAD", artifacts, included(include)
         self._git = Git(remote, stop, silence)
         self._mirror = Mirror(self._git, artifacts)
         self._claim = Claim(artifacts)
@@ -98,7 +99,7 @@ class Repository:
     def _tree_of(self, commit: str) -> Tree:
         version = f"{commit}/{self._folder}" if self._folder else commit
         root = bundle_tree(self._artifacts, version)
-        if not root.is_dir():
+        if not os.path.isdir(root):
             raise UsageError(
                 f"{self.shown} has no folder {self._folder!r} in commit {commit}",
                 hint="name the folder of DAG files in bundle.dags; `.` is the repository itself",

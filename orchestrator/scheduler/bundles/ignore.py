@@ -7,7 +7,7 @@ names folders only. `*`, `?` and `[...]` stay within a name, `**` does not.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -36,6 +36,14 @@ class Patterns:
     def names_folder(self, path: str) -> bool:
         """Whether one of them is the name of this folder."""
         return self._folder is not None and self._folder.fullmatch(path) is not None
+
+
+def included(patterns: Sequence[str]) -> Patterns:
+    """The patterns of `bundle.include`. Raises UsageError."""
+    try:
+        return Patterns(patterns)
+    except ValueError as error:
+        raise UsageError(f"bundle.include: {error}", hint="write it as in .gitignore") from error
 
 
 def read_ignored(folder: Path) -> Patterns:
@@ -69,7 +77,7 @@ def _parsed(text: str, file: str) -> Patterns:
             try:
                 Patterns([pattern])
             except ValueError as error:
-                raise UsageError(f"{file}:{number}: {error}") from error
+                raise UsageError(f"{file}:{number}: {error}", hint="write it as in .gitignore") from error
             patterns.append(pattern)
     return Patterns(patterns)
 

@@ -66,7 +66,7 @@ class Mirror:
     def _fetch(self, ref: str, lock: int) -> str:
         if not (self._path / "HEAD").exists():
             self._git.run("init", "--quiet", "--bare", "--template=", str(self._path), lock=lock)
-            (self._path / "info").mkdir(exist_ok=True)
+        (self._path / "info").mkdir(exist_ok=True)
         (self._path / "info" / "attributes").write_text(_NO_ATTRIBUTES)
         here = f"refs/fustgo/{ref.removeprefix('refs/')}"
         url, spec = self._git.remote.url, f"+{ref}:{here}"

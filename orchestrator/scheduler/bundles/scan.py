@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -18,8 +18,9 @@ from typing import TypeAlias
 from orchestrator.errors import FustgoError, UsageError
 from orchestrator.scheduler.bundles.ignore import Patterns, read_ignored
 
-CODE = frozenset({".py", ".yaml", ".yml", ".json", ".sql", ".toml"})
+CODE = (".py", ".yaml", ".yml", ".json", ".sql", ".toml")
 LARGEST = 1 << 20  # bytes
+MOST_LINKS = 1000  # to folders; some that lead to one another can be followed in millions of ways
 _UNWRITABLE = re.compile("[\0-\x1f\x7f\ud800-\udfff]")  # no text of ours can hold such a name
 
 Signature: TypeAlias = tuple[int, int, int, int]
@@ -40,15 +41,17 @@ def scan(folder: Path, include: Patterns) -> Scan:
     Raises UsageError where there is no such folder, or its `.fustgoignore` is wrong; FustgoError where a
     folder in it cannot be listed: what is not seen would pass for removed.
     """
-    if not folder.is_dir():
-        raise UsageError(
-            f"there is no folder {folder}", hint="create it, or name the folder of DAG files in bundle.dags"
-        )
     walk = _Walk(folder, include)
     try:
-        walk.enter(str(folder), "", ())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(f"the folder {folder} has just gone", hint="it is looked for again") from error
+        walk.whole(str(folder))
+    except OSError as error:
+        gone = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        raise UsageError(
+            f"there is no folder {folder}"
+            if gone
+            else f"the folder {folder} cannot be read: {error.strerror}",
+            hint="create it, or name the folder of DAG files in bundle.dags" if gone else "make it readable",
+        ) from error
     return walk.seen
 
 
@@ -63,36 +66,49 @@ class _Walk:
     def __init__(self, top: Path, include: Patterns) -> None:
         self.seen = Scan()
         self._include, self._ignored = include, read_ignored(top)
+        self._left: list[tuple[str, str, tuple[str, ...]]] = []
+        self._links = 0
 
-    def enter(self, folder: str, prefix: str, above: tuple[str, ...]) -> None:
-        """See a folder, whose paths begin with `prefix`; `above` are those that it is in."""
-        try:
+    def whole(self, top: str) -> None:
+        """See all of it. Raises OSError where the top cannot be listed."""
+        with os.scandir(top) as listed:
+            self._enter(list(listed), "", (top,))
+        while self._left:
+            folder, prefix, above = self._left.pop()
             entries = _listed(folder)
-        except (FileNotFoundError, NotADirectoryError):
-            if above:
-                return  # gone just now
-            raise
-        if above and any(entry.name == "pyvenv.cfg" for entry in entries):
-            return
+            if not any(entry.name == "pyvenv.cfg" for entry in entries):
+                self._enter(entries, prefix, (*above, folder))
+
+    def _enter(self, entries: Iterable[os.DirEntry[str]], prefix: str, above: tuple[str, ...]) -> None:
+        """See what a folder has; its paths begin with `prefix`, and `above` are itself and those it is in."""
         for entry in entries:
-            if entry.name.startswith("."):
+            name = entry.name
+            if name[0] == ".":
                 continue
-            path = prefix + entry.name
+            path = prefix + name
             if not _is_folder(entry):
                 self._see(entry, path)
-            elif self._is_entered(entry, path, (*above, folder)):
-                self.enter(entry.path, f"{path}/", (*above, folder))
+            elif self._is_entered(entry, path, above):
+                self._left.append((entry.path, f"{path}/", above))
 
     def _is_entered(self, entry: os.DirEntry[str], path: str, above: Sequence[str]) -> bool:
         if entry.name == "__pycache__" or self._ignored.names_folder(path):
             return False
-        return not (entry.is_symlink() and any(_are_same(entry.path, one) for one in above))
+        if not entry.is_symlink():
+            return True
+        self._links += 1
+        if self._links > MOST_LINKS:
+            raise FustgoError(
+                f"{entry.path}: links in this folder of DAGs lead into folders for the {MOST_LINKS}th time",
+                hint="remove those that lead to one another, or name them in .fustgoignore",
+            )
+        return not any(_are_same(entry.path, one) for one in above)
 
     def _see(self, entry: os.DirEntry[str], path: str) -> None:
-        wanted = os.path.splitext(entry.name)[1] in CODE or self._include.names_file(path)
+        wanted = entry.name.endswith(CODE) or self._include.names_file(path)
         if not wanted or self._ignored.names_file(path):
             return
-        if _UNWRITABLE.search(path):
+        if not path.isprintable() and _UNWRITABLE.search(path):
             self.seen.left_out[ascii(path)] = "has a name that is no UTF-8 text"
             return
         try:
@@ -100,9 +116,11 @@ class _Walk:
         except OSError as error:  # a link to nowhere, or gone just now
             self.seen.left_out[path] = f"cannot be read: {error.strerror}"
             return
-        if status.st_size > LARGEST and stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode):
+            return
+        if status.st_size > LARGEST:
             self.seen.left_out[path] = "is larger than 1 MiB"
-        elif stat.S_ISREG(status.st_mode):
+        else:
             self.seen.files[path] = signature_of(status)
 
 
@@ -111,7 +129,7 @@ def _listed(folder: str) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except (FileNotFoundError, NotADirectoryError):
-        raise
+        return []  # gone just now
     except OSError as error:
         raise FustgoError(
             f"{folder} cannot be listed: {error.strerror}",

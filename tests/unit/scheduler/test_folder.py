@@ -103,6 +103,18 @@ def test_unchanged_files_are_links_to_the_last_copy_and_never_to_the_source(
     assert (second.root / "q.sql").stat().st_mode & 0o777 == 0o444
 
 
+def test_links_that_lead_to_one_another_hang_nothing_and_are_named(source: Folder, dags: Path) -> None:
+    for one in range(12):
+        (dags / f"d{one}").mkdir()
+        for other in range(12):
+            (dags / f"d{one}" / f"l{other}").symlink_to(dags / f"d{other}")
+    with pytest.raises(FustgoError, match="lead into folders for the 1000th time") as caught:
+        source.look()
+    assert ".fustgoignore" in caught.value.hint
+    write(dags, {".fustgoignore": "d*/"})
+    assert copied(look(source)) == CODE
+
+
 @pytest.fixture
 def opened() -> Iterator[list[str]]:
     """The names of all files that are opened from now on."""
@@ -155,6 +167,14 @@ def test_a_bad_ignore_file_or_a_folder_that_is_gone_is_an_error_until_it_is_mend
         assert "bundle.dags" in caught.value.hint
     dags.with_name("away").rename(dags)
     assert source.look() is None
+
+
+def test_a_pattern_that_is_none_is_refused_with_its_place(source: Folder, dags: Path, tmp_path: Path) -> None:
+    write(dags, {".fustgoignore": "a\n[z-a].py\n"})
+    with pytest.raises(UsageError, match=r"\.fustgoignore:2: '\[z-a\]\.py' is no pattern"):
+        source.look()
+    with pytest.raises(UsageError, match=r"bundle\.include: "):
+        Folder("default", dags, tmp_path, ["[z-a]"])
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error_since_its_files_are_not_gone(

@@ -1,70 +1,20 @@
-"""A repository is followed: each commit of its ref is a tree; what goes wrong is said, a password never."""
+"""A repository is followed: each commit of its ref is a tree; what goes wrong is said, and mended."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from orchestrator.errors import FustgoError, UsageError
-from orchestrator.scheduler.bundles import Interrupted, Source, Tree, source_of
-from orchestrator.scheduler.bundles.command import Git, last_words
+from orchestrator.scheduler.bundles import Tree
 from orchestrator.scheduler.bundles.frozen import digest
-from orchestrator.scheduler.bundles.git import Repository
-from orchestrator.scheduler.bundles.remote import Remote, remote_of
-from orchestrator.settings import BundleSettings
-from tests.support.repositories import ENVIRONMENT, Bare, git, serving
+from tests.support.repositories import Bare, fails, git, look, source
 
 DAG = "x = 1\n"
-NO_ACCESS = """git@x: Permission denied (publickey).\r
-fatal: Could not read from remote repository.
-
-Please make sure you have the correct access rights
-and the repository exists.
-"""
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, text in ENVIRONMENT.items():
-        monkeypatch.setenv(name, text)
-
-
-@pytest.fixture
-def bare(tmp_path: Path) -> Bare:
-    bare = Bare(tmp_path)
-    bare.commit({"dags/a.py": DAG, "lib/b.py": "", "README.md": "read"})
-    return bare
-
-
-@pytest.fixture
-def artifacts(tmp_path: Path) -> Path:
-    return tmp_path / "artifacts"
-
-
-def source(address: object, artifacts: Path, **settings: Any) -> Source:
-    return source_of("default", BundleSettings(git=str(address), **settings), artifacts)
-
-
-def look(source: Source) -> Tree:
-    tree = source.look()
-    assert tree is not None
-    return tree
-
-
-def fails(source: Source) -> str:
-    with pytest.raises(FustgoError) as caught:
-        source.look()
-    return str(caught.value)
 
 
 def test_a_commit_is_a_tree_with_the_commit_as_its_version(bare: Bare, artifacts: Path) -> None:
@@ -227,21 +177,17 @@ def test_files_of_a_checkout_are_read_only_and_programs_stay_programs(bare: Bare
     assert [(root / name).stat().st_mode & 0o777 for name in ("a.py", "b.py")] == [0o555, 0o444]
 
 
-@pytest.fixture
-def verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file in which git, which is the real one, writes what it is asked."""
-    log, real = tmp_path / "asked", shutil.which("git")
+def before_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: str) -> None:
+    """Have the shell do something before git, the real one, does what it is asked: `$*`."""
     shim = tmp_path / "bin" / "git"
     shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec {real} "$@"\n')
+    shim.write_text(f'#!/bin/sh\n{commands}\nexec {shutil.which("git")} "$@"\n')
     shim.chmod(0o755)
     monkeypatch.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
-    return log
 
 
-def test_two_processes_with_the_same_commit_make_one_checkout(
-    bare: Bare, artifacts: Path, verbs: Path
-) -> None:
+def looking(address: object, artifacts: Path) -> subprocess.Popen[str]:
+    """A process that looks, once it is told to go, and prints the version."""
     script = (
         "import sys; from pathlib import Path\n"
         "from orchestrator.settings import BundleSettings\n"
@@ -249,8 +195,15 @@ def test_two_processes_with_the_same_commit_make_one_checkout(
         "sys.stdin.readline()\n"
         "print(source_of('x', BundleSettings(git=sys.argv[1]), Path(sys.argv[2])).look().version)\n"
     )
-    command = [sys.executable, "-c", script, str(bare.path), str(artifacts)]
-    both = [subprocess.Popen(command, stdin=-1, stdout=-1, text=True) for _ in range(2)]
+    command = [sys.executable, "-c", script, str(address), str(artifacts)]
+    return subprocess.Popen(command, stdin=-1, stdout=-1, text=True)
+
+
+def test_two_processes_with_the_same_commit_make_one_checkout(
+    bare: Bare, artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before_git(tmp_path, monkeypatch, f'echo "$*" >> {tmp_path}/asked')
+    both = [looking(bare.path, artifacts) for _ in range(2)]
     for process in both:
         assert process.stdin is not None
         process.stdin.write("go\n")
@@ -258,8 +211,23 @@ def test_two_processes_with_the_same_commit_make_one_checkout(
     versions = [process.communicate(timeout=60)[0].strip() for process in both]
     commit = bare.run("rev-parse", "HEAD")
     assert versions == [f"{commit}/dags"] * 2
-    assert [verbs.read_text().count(verb) for verb in (" fetch ", " archive ")] == [1, 1]
+    asked = (tmp_path / "asked").read_text()
+    assert [asked.count(verb) for verb in (" fetch ", " archive ")] == [1, 1]
     assert {path.name for path in (artifacts / "bundles").iterdir()} == {commit, ".lock"}
+
+
+@pytest.mark.parametrize("verb", ["init", "fetch", "archive"])
+def test_a_process_that_is_killed_half_way_leaves_nothing_that_holds_up_the_next(
+    bare: Bare, artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    kill = f'case "$*" in *" {verb} "*) mkdir {tmp_path}/once && kill -9 $PPID;; esac'
+    before_git(tmp_path, monkeypatch, kill)
+    killed = looking(bare.path, artifacts)
+    killed.communicate("go\n", timeout=60)
+    assert killed.returncode == -9
+    tree = look(source(bare.path, artifacts))
+    assert (tree.root / "a.py").read_text() == DAG
+    assert {path.name for path in (artifacts / "bundles").iterdir()} == {tree.root.parent.name}
 
 
 def test_what_a_killed_process_left_in_the_mirror_holds_nothing_up(bare: Bare, artifacts: Path) -> None:
@@ -286,118 +254,3 @@ def test_a_checkout_that_is_gone_is_made_anew(bare: Bare, artifacts: Path) -> No
     shutil.rmtree(artifacts / "bundles")
     assert look(followed) == tree
     assert (tree.root / "a.py").read_text() == DAG
-
-
-def test_without_git_it_is_said_what_to_install(
-    bare: Bare, artifacts: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert "install git" in fails(source(bare.path, artifacts))
-
-
-@pytest.fixture
-def silent() -> Any:
-    """The address of a server that takes every call and never says a word."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/x.git"
-
-
-def are_gone(text: str) -> bool:
-    """Whether the processes with this in their arguments end, which takes a moment once they are killed."""
-    return any(not arguments_with(text) or threading.Event().wait(0.02) for _ in range(250))
-
-
-def arguments_with(text: str) -> list[str]:
-    """The arguments of the processes of this machine that hold a text."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            found.append(process.read_bytes().decode(errors="replace"))
-    return [arguments for arguments in found if text in arguments]
-
-
-def test_a_server_that_says_nothing_is_given_up_with_all_processes_that_listen(
-    silent: str, artifacts: Path
-) -> None:
-    followed = Repository("default", Remote(silent), None, Path("dags"), artifacts, silence=0.3)
-    assert f"{silent}: git ls-remote: nothing was heard for 0.3 s" in fails(followed)
-    assert are_gone(silent)
-
-
-def test_a_look_that_waits_is_ended_when_told_to_stop(silent: str, artifacts: Path) -> None:
-    receiving, sending = os.pipe()
-    followed = source_of("default", BundleSettings(git=silent), artifacts, receiving)
-    timer = threading.Timer(0.2, os.write, (sending, b"s"))
-    timer.start()
-    with pytest.raises(Interrupted):
-        followed.look()
-    timer.join()
-    assert are_gone(silent)
-    os.close(receiving)
-    os.close(sending)
-
-
-def test_a_password_is_used_and_told_to_nobody(
-    bare: Bare, artifacts: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    secret = "s3cr#t/pass"
-    with serving(bare.path.parent, "me@here", secret) as server:
-        host = f"127.0.0.1:{server.server_port}"
-        followed = source(f"http://me%40here:s3cr%23t%2Fpass@{host}/bare.git", artifacts)
-        tree = look(followed)
-        assert server.answered >= 3
-        assert followed.look() is None
-        server.allowed = "other"
-        bare.commit({"dags/a.py": "x = 2\n"})
-        wrong = fails(followed)
-    assert f"http://{host}/bare.git: git ls-remote: fatal: Authentication failed" in wrong
-    assert followed.shown == f"http://{host}/bare.git@HEAD"
-    told = [
-        wrong,
-        followed.shown,
-        followed.folder,
-        repr(vars(followed)),
-        tree.version,
-        caplog.text,
-        *server.seen,
-    ]
-    written = [path.read_bytes().decode(errors="replace") for path in artifacts.rglob("*") if path.is_file()]
-    for text in [*told, *written]:
-        assert not any(part in text for part in ("s3cr", "me@here", "me%40here"))
-
-
-def test_an_address_shows_no_secret_and_a_password_for_ssh_is_refused() -> None:
-    remote = remote_of("https://token@example.org/x.git")
-    assert (remote.url, remote.user) == ("https://example.org/x.git", "token")
-    assert remote.masked("https://token@example.org: token") == "https://***@example.org: ***"
-    assert remote_of("git@example.org:x.git").url == "git@example.org:x.git"
-    assert remote_of("ssh://git@example.org/x.git").url == "ssh://git@example.org/x.git"
-    with pytest.raises(UsageError, match="takes no password") as caught:
-        remote_of("ssh://git:hidden@example.org/x.git")
-    assert "hidden" not in str(caught.value)
-
-
-def test_other_helpers_of_git_are_not_run_even_where_an_address_gets_that_far(tmp_path: Path) -> None:
-    with pytest.raises(FustgoError, match="transport 'ext' not allowed"):
-        Git(Remote(f"ext::touch {tmp_path}/run")).run("ls-remote", "--", f"ext::touch {tmp_path}/run")
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("said", "words"),
-    [
-        (
-            "remote: Repository not found.\nfatal: repository 'https://x/' not found\n",
-            "fatal: repository 'https://x/' not found",
-        ),
-        (
-            NO_ACCESS,
-            "git@x: Permission denied (publickey).",
-        ),
-        ("remote: Counting\rremote: Counting: 100%\r\nfatal: early EOF\n", "fatal: early EOF"),
-        ("", ""),
-    ],
-)
-def test_the_line_of_git_that_says_what_is_wrong_is_found(said: str, words: str) -> None:
-    assert last_words(said) == words
