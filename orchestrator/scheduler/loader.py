@@ -1,109 +1,178 @@
-"""Loads the DAGs of a folder: a frozen copy, read by a child process, stored as the versions that run now."""
+"""Loads the bundles of the settings, each in a thread of its own, beside the scheduler's duties.
+
+One scheduler loads a bundle; others wait until it is gone. Every DAG file is read by a process of its own,
+and stored from here.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+import threading
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Self
 
-from orchestrator.dag.candidates import candidates
-from orchestrator.scheduler.bundles import Tree, source_of
-from orchestrator.scheduler.parsers import Parsers
+from orchestrator.clock import SystemClock
+from orchestrator.errors import FustgoError, StoreError
+from orchestrator.scheduler.bundles import frozen, source_of
+from orchestrator.scheduler.rounds import CannotBegin, Rounds
+from orchestrator.scheduler.watching import Alarm
 from orchestrator.settings import Settings
-from orchestrator.store import loading, pools
-from orchestrator.store.database import Database
-from orchestrator.store.loading import Loaded
+from orchestrator.settings.bundles import BundleSettings
+from orchestrator.store import bundles
+from orchestrator.store.bundles import BundleLost, Claim
+from orchestrator.store.database import Database, OutOfReachError
 
-QUICK = 5.0  # seconds that a file may take before it is set aside, so that the others do not wait for it
-PATIENCE = 60.0  # seconds that a file that was set aside may take
+CLAIM_EVERY = 1.0  # seconds between two looks at whether a bundle is free
+RETIRE_EVERY = 10.0  # seconds between two looks at bundles that no setting names
+PRUNE_EVERY = 3600.0
+PRUNE_AFTER_CHANGES = 600.0  # seconds between two prunings while there are changes
+KEPT_FOR = timedelta(hours=1)  # of a tree that nobody names any more
 _log = logging.getLogger("fustgo.loader")
 
 
-@dataclass
-class Found:
-    """What the files of a tree hold: their DAGs, and what is wrong with the others; `folder` is what the tree
-    is a copy of. `slow` are those of the errors that took too long.
-    """
+class Loading:
+    """The loading of all bundles; as a context, given up when that is left."""
 
-    tree: Path
-    folder: Path
-    dags: list[Loaded] = field(default_factory=list)
-    errors: dict[str, str] = field(default_factory=dict)
-    slow: list[str] = field(default_factory=list)
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        worker: Callable[[], int],
+        ready: Callable[[str], None],
+    ) -> None:
+        """`worker` gives the scheduler's present row. `ready` is told what is served, in another thread, when
+        all is loaded but the files that take long, or another scheduler loads it. Raises UsageError.
+        """
+        self._database, self._artifacts = database, settings.artifacts.path
+        self._bundles: Mapping[str, BundleSettings] = settings.all_bundles()
+        self._worker, self._ready = worker, ready
+        self._stop, self._failed = Alarm(), Alarm()
+        self._error: BaseException | None = None
+        self._lock = threading.Lock()
+        self._told: dict[str, str] = {}
+        self._changes = 0
+        for name, bundle in self._bundles.items():
+            source_of(name, bundle, self._artifacts)
+        work: dict[str, Callable[[], None]] = {"tidying bundles": self._tidy}
+        work |= {f"loading {name}": partial(self._load, name) for name in self._bundles}
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(do,), name=what) for what, do in work.items()
+        ]
 
-    def add(self, file: str, dags: Sequence[Loaded]) -> None:
-        """Take the DAGs of a file, unless another file has one of that id."""
-        for entry in dags:
-            other = next((dag.file for dag in self.dags if dag.dag_id == entry.dag_id), None)
-            if other is None:
-                self.dags.append(entry)
-            else:
-                self.fail(
-                    file,
-                    f"{self.tree / file}: a second DAG {entry.dag_id!r}, "
-                    f"the first is in {self.tree / other}\n  hint: give one of them another id",
-                )
+    def fileno(self) -> int:
+        """What becomes readable when it has failed."""
+        return self._failed.fileno()
 
-    def fail(self, file: str, text: str) -> None:
-        """A file cannot be loaded; people are told of the file that they wrote, not of its copy."""
-        self.errors[file] = text.replace(f"{self.tree}/", f"{self.folder}/")
+    def must_go_on(self) -> None:
+        """It has failed; raises why."""
+        if self._error is not None:
+            raise self._error
 
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """What a thread does; where it ends by an error, the scheduler is to end by it."""
+        try:
+            work()
+        except CannotBegin as problem:
+            self._fail(problem.error)
+        except BaseException as error:
+            self._fail(error)
 
-def load(
-    database: Database,
-    settings: Settings,
-    stop: int,
-    begun: Callable[[Tree, Found], None] = lambda *_: None,
-) -> tuple[Tree, Found]:
-    """Load the DAGs of `bundle.dags` and make them those that run now.
+    def _fail(self, error: BaseException) -> None:
+        self._error = self._error or error
+        self._failed.ring()
 
-    A file that cannot be loaded is logged and listed; the last good versions of its DAGs stay. Files that
-    take long are set aside: `begun` is told when all others are loaded, and they are read after that. `stop`
-    is a descriptor: Interrupted is raised when it becomes readable. Raises UsageError where there is no such
-    folder, StoreError where something cannot be written.
-    """
-    folder = settings.bundle.path / settings.bundle.dags
-    bundle = source_of("default", settings.bundle, settings.artifacts.path, stop).look()
-    assert bundle is not None  # a first look gives a tree
-    found = Found(bundle.root, folder)
-    with Parsers(settings.bundle.project, stop) as parsers:
-        _parse(found, parsers, candidates(bundle.digests), QUICK)
-        _store(database, settings, bundle, found)
-        begun(bundle, found)
-        if found.slow:
-            slow, found.slow = found.slow, []
-            said = {file: text for file, text in found.errors.items() if file not in slow}
-            found.errors = dict(said)
-            _parse(found, parsers, slow, PATIENCE)
-            _store(database, settings, bundle, found, said)
-    return bundle, found
+    def _load(self, name: str) -> None:
+        """Load a bundle whenever nobody else does."""
+        starting = True
+        while not self._stop.rings:
+            try:
+                self._load_if_free(name, starting=starting)
+                starting = False
+            except BundleLost as lost:
+                _log.warning("%s", lost)
+            except OutOfReachError as error:
+                _log.error("%s", error)
+            self._stop.wait(CLAIM_EVERY)
 
+    def _load_if_free(self, name: str, *, starting: bool) -> None:
+        settings, worker = self._bundles[name], self._worker()
+        source = source_of(name, settings, self._artifacts, self._stop.fileno())
+        if not bundles.claim_bundle(self._database, name, source.shown, worker):
+            self._tell_of_other(name, source.shown)
+            return
+        if not starting:
+            _log.info("bundle %s is loaded by this scheduler now", name)
+        rounds = Rounds(
+            self._database,
+            Claim(name, worker),
+            source,
+            settings,
+            self._stop,
+            partial(self._serves, name),
+        )
+        rounds.run(lambda: self._worker() == worker, starting=starting)
 
-def _store(
-    database: Database, settings: Settings, bundle: Tree, found: Found, said: Collection[str] = ()
-) -> None:
-    """Make what was found that which runs now, and log what is wrong, but for the files of `said`."""
-    for file, text in found.errors.items():
-        if file not in said:
-            _log.error("%s", text)
-    loading.enter_bundle(database, "default", str(found.folder))
-    loading.store_errors(database, found.errors, bundle="default", bundle_version=bundle.version)
-    project = str(settings.bundle.project)
-    changed = loading.store_loaded(database, found.dags, bundle_version=bundle.version, project=project)
-    with database.read() as connection:
-        unset = pools.unset_pools(connection) if changed else {}
-    for pool, users in unset.items():
-        _log.warning("nobody has set pool %r: it has no limit for %s", pool, ", ".join(users[:3]))
-    if changed:
-        _log.info("loaded %s", ", ".join(changed))
+    def _tell_of_other(self, name: str, shown: str) -> None:
+        if name in self._told:
+            return
+        with self._database.glance() as connection:
+            other = bundles.loader_of(connection, name)
+        if other is not None:
+            self._serves(name, f"the DAGs of {shown} are loaded by scheduler {other.id} on {other.host}")
 
+    def _serves(self, name: str, line: str) -> None:
+        """Tell what is served, when it is known of every bundle."""
+        with self._lock:
+            self._changes += 1
+            if name in self._told:
+                return
+            self._told[name] = line if len(self._bundles) == 1 else f"{name}: {line}"
+            complete = len(self._told) == len(self._bundles)
+        if complete:
+            self._ready("; ".join(self._told[name] for name in self._bundles))
 
-def _parse(found: Found, parsers: Parsers, files: Sequence[str], patience: float) -> None:
-    """Read these files of the tree."""
-    for parsed in sorted(parsers.parse(found.tree, files, patience), key=lambda parsed: parsed.file):
-        found.add(parsed.file, parsed.dags)
-        if parsed.error is not None:
-            found.fail(parsed.file, parsed.error)
-        if parsed.slow:
-            found.slow.append(parsed.file)
+    def _tidy(self) -> None:
+        """Forget bundles that no setting names, and remove trees that nobody needs."""
+        clock = SystemClock()
+        pruned, changes = float("-inf"), 0
+        while True:
+            try:
+                self._retire()
+                since = clock.monotonic() - pruned
+                if since > PRUNE_EVERY or (since > PRUNE_AFTER_CHANGES and changes != self._changes):
+                    pruned, changes = clock.monotonic(), self._changes
+                    self._prune()
+            except StoreError as error:
+                _log.error("%s", error)
+            if self._stop.wait(RETIRE_EVERY):
+                return
+
+    def _retire(self) -> None:
+        retired = bundles.retire(self._database, self._bundles.keys(), self._worker())
+        for name, ids in retired.items():
+            removed = f": {', '.join(ids)} are removed" if ids else ""
+            _log.warning("bundle %s is in no setting any more%s", name, removed)
+
+    def _prune(self) -> None:
+        with self._database.read() as connection:
+            used = bundles.trees_in_use(connection)
+        if gone := frozen.prune(self._artifacts, used, KEPT_FOR):
+            _log.info("removed %d trees of DAG files that nothing names any more", len(gone))
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.ring()
+        for thread in self._threads:
+            thread.join()
+        try:
+            bundles.give_back(self._database, self._worker())
+        except FustgoError as error:
+            _log.warning("%s", error)
+        self._stop.close()
+        self._failed.close()

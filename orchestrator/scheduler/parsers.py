@@ -41,6 +41,7 @@ class Parsed:
     and from plugins. Where there is an error they are those until then, none where its process was ended, and
     what it did not find is not among them: read such a file again whenever anything has changed. `slow`: it
     was given up.
+    `seconds`: how long reading it has taken.
     """
 
     file: str
@@ -48,6 +49,7 @@ class Parsed:
     imports: frozenset[str] = frozenset()
     error: str | None = None
     slow: bool = False
+    seconds: float = 0.0
 
 
 class Parsers:
@@ -171,7 +173,7 @@ class _Process:
 
     def __init__(self, project: Path) -> None:
         self._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._answers: dict[str, int] = {}
+        self._answers: dict[str, tuple[int, float]] = {}  # with when it was asked for
         self._ready = False
         command = [sys.executable, "-P", "-m", "orchestrator.scheduler.parsing", str(other.fileno())]
         # A file is read by one thread; a library of two at work for each core would only be in the way.
@@ -198,7 +200,8 @@ class _Process:
     def ask(self, tree: Path, file: str, patience: float) -> None:
         """Have a file read."""
         request = json.dumps({"tree": str(tree), "file": file, "patience": patience}).encode()
-        self._answers[file] = answer = os.memfd_create("answer", os.MFD_CLOEXEC)
+        answer = os.memfd_create("answer", os.MFD_CLOEXEC)
+        self._answers[file] = (answer, time.monotonic())
         with contextlib.suppress(ConnectionError):  # a dead zygote shows at the reading end
             socket.send_fds(self._control, [request], [answer])
 
@@ -218,9 +221,11 @@ class _Process:
             news: dict[str, Any] = json.loads(said)
             self._ready = True
             if news:
-                with os.fdopen(self._answers.pop(news["file"]), "rb") as answer:
+                descriptor, asked = self._answers.pop(news["file"])
+                with os.fdopen(descriptor, "rb") as answer:
                     answer.seek(0)
-                    yield _End(answer=answer.read(LARGEST + 1), **news)
+                    said = answer.read(LARGEST + 1)
+                yield _End(answer=said, seconds=time.monotonic() - asked, **news)
 
     def give_up(self) -> bool:
         """End all that is under way; False where it is not in a state to do so soon."""
@@ -240,7 +245,7 @@ class _Process:
     def close(self) -> None:
         """End it and, with it, all that it has started; returns when it is gone."""
         self._control.close()
-        for answer in self._answers.values():
+        for answer, _ in self._answers.values():
             os.close(answer)
         self._answers.clear()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -258,6 +263,7 @@ class _End:
     answer: bytes
     status: int
     slow: bool
+    seconds: float
 
     def parsed(self, tree: Path, patience: float) -> Parsed:
         """The answer as a value, or how the file has kept itself from giving one."""
@@ -272,14 +278,15 @@ class _End:
             how = f"reading it has not ended after {patience:g} s"
         else:
             how = f"it ended the process that read it ({_how(self.status)})"
-        return Parsed(self.file, error=f"{tree / self.file}: {how}", slow=self.slow)
+        return Parsed(self.file, error=f"{tree / self.file}: {how}", slow=self.slow, seconds=self.seconds)
 
     def _value(self, found: dict[str, Any]) -> Parsed:
         dags = (
             Loaded(dag["id"], self.file, dag["hash"], dag["document"], dag["stages"], dag["params"])
             for dag in found.get("dags", ())
         )
-        return Parsed(self.file, tuple(dags), frozenset(found["imports"]), found.get("error"))
+        imports, error = frozenset(found["imports"]), found.get("error")
+        return Parsed(self.file, tuple(dags), imports, error, seconds=self.seconds)
 
 
 def _how(code: int) -> str:

@@ -10,17 +10,15 @@ import logging
 import os
 import select
 import signal
-import threading
 import types
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from orchestrator.errors import FustgoError, StoreError
-from orchestrator.scheduler import loader
-from orchestrator.scheduler.bundles import Interrupted, Tree
+from orchestrator.errors import StoreError
+from orchestrator.scheduler.loader import Loading
 from orchestrator.scheduler.rescuer import Rescuer
 from orchestrator.settings import Settings
 from orchestrator.store import firing, hints, late, processes, promotion, timeouts, workers
@@ -53,63 +51,11 @@ def serve(database: Database, settings: Settings, ready: Callable[[str], None]) 
     with _signals() as stop:
         scheduler = Scheduler(database, settings, stop)
         try:
-            with Loading(database, settings, ready) as loading:
+            with Loading(database, settings, lambda: scheduler.worker, ready) as loading:
                 scheduler.run(loading)
         finally:
             scheduler.close()
     return 0
-
-
-class Loading:
-    """The loading of the DAGs, in a thread beside the duties; as a context, given up when that is left."""
-
-    def __init__(self, database: Database, settings: Settings, ready: Callable[[str], None]) -> None:
-        """`ready` is told in that thread when all is loaded but the files that take long."""
-        self._database, self._settings, self._ready = database, settings, ready
-        self._given_up, self._give_up = os.pipe2(os.O_CLOEXEC)
-        self._over, self._end = os.pipe2(os.O_CLOEXEC)
-        self._error: FustgoError | None = None
-        self._thread = threading.Thread(target=self._load, name="loading")
-
-    def fileno(self) -> int:
-        """What becomes readable when it is over."""
-        return self._over
-
-    def must_have_loaded(self) -> None:
-        """It is over; raises what has ended it."""
-        if self._error is not None:
-            raise self._error
-
-    def _load(self) -> None:
-        try:
-            loader.load(self._database, self._settings, self._given_up, self._begun)
-        except Interrupted:
-            pass
-        except FustgoError as error:
-            self._error = error
-        finally:
-            os.write(self._end, b"e")
-
-    def _begun(self, bundle: Tree, found: loader.Found) -> None:
-        wrong = {*found.errors} - {*found.slow}
-        broken = f", {_files(wrong)} with errors" if wrong else ""
-        slow = f", {_files(found.slow)} set aside" if found.slow else ""
-        dags = f"{len(found.dags)} DAG{'s' * (len(found.dags) != 1)}"
-        self._ready(f"{dags} of {found.folder}{broken}{slow}, as version {bundle.version}")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.write(self._give_up, b"s")
-        self._thread.join()
-        for descriptor in (self._given_up, self._give_up, self._over, self._end):
-            os.close(descriptor)
-
-
-def _files(names: Sized) -> str:
-    return f"{len(names)} file{'s' * (len(names) != 1)}"
 
 
 class Scheduler:
@@ -127,7 +73,7 @@ class Scheduler:
             *(Duty(self._rescue), Duty(self._promote), self._timeouts),
         ]
         self._interval = settings.worker.heartbeat_interval.total_seconds()
-        self._worker = self._register()
+        self.worker = self._register()
         self._draining = False
 
     def run(self, loading: Loading) -> None:
@@ -146,8 +92,7 @@ class Scheduler:
             if self._stop in ready:
                 return
             if loading.fileno() in ready:
-                loading.must_have_loaded()
-                open_ends.remove(loading.fileno())
+                loading.must_go_on()
             told = self._listener.take() if heard in ready else set()
             if "run" in told:
                 self._timeouts.due = 0.0  # a run that began may be the next to end
@@ -161,7 +106,7 @@ class Scheduler:
         self._listener.close()
         try:
             self._database.run_transaction(
-                lambda connection: workers.end_worker(connection, self._worker, self._database.clock.now())
+                lambda connection: workers.end_worker(connection, self.worker, self._database.clock.now())
             )
         except StoreError as error:
             _log.warning("%s", error)
@@ -177,12 +122,12 @@ class Scheduler:
 
     def _beat(self) -> float:
         answer = self._database.run_transaction(
-            lambda connection: workers.beat(connection, self._worker, (), self._database.clock.now())
+            lambda connection: workers.beat(connection, self.worker, (), self._database.clock.now())
         )
         self._draining = answer.draining
         if answer.ended:
             _log.warning("this scheduler was silent for a lease and taken for dead: it registers anew")
-            self._worker = self._register()
+            self.worker = self._register()
         return self._interval
 
     def _rescue(self) -> float:

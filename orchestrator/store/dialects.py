@@ -79,8 +79,10 @@ def upsert(connection: Connection, table: Table, values: dict[str, Any], *, key:
     connection.execute(statement.on_conflict_do_update(index_elements=[table.c[key]], set_=changed))
 
 
-def insert_absent(connection: Connection, table: Table, values: dict[str, Any]) -> None:
-    """Insert a row, unless one that may not be there twice is: another has inserted it just now."""
+def insert_absent(
+    connection: Connection, table: Table, values: dict[str, Any] | list[dict[str, Any]]
+) -> None:
+    """Insert a row or several, but for one that may not be there twice: another has inserted it just now."""
     connection.execute(_insert(connection, table).values(values).on_conflict_do_nothing())
 
 

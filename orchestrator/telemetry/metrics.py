@@ -102,6 +102,25 @@ def rows(count: int, direction: Literal["read", "written", "rejected"], *, dag: 
         _sink.measure(names.ROWS_MOVED, count, {names.DIRECTION: direction, names.DAG: dag})
 
 
+def file_parsed(seconds: float) -> None:
+    """A DAG file was parsed in this time, or given up after it."""
+    if _sink is not None:
+        _sink.measure(names.FILES_PARSED, 1)
+        _sink.measure(names.PARSE_DURATION, seconds)
+
+
+def import_errors(count: int, *, bundle: str) -> None:
+    """So many files of a bundle cannot be loaded as they are."""
+    if _sink is not None:
+        _sink.measure(names.IMPORT_ERRORS, count, {names.BUNDLE: bundle})
+
+
+def change_loaded(seconds: float, *, bundle: str) -> None:
+    """A change of a bundle was live `seconds` after it was seen."""
+    if _sink is not None:
+        _sink.measure(names.LOAD_DELAY, seconds, {names.BUNDLE: bundle})
+
+
 def transaction(seconds: float) -> None:
     """A transaction of the store was committed `seconds` after it was asked for."""
     if _sink is not None:

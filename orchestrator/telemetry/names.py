@@ -31,6 +31,7 @@ OUTCOME: Final = "fustgo.outcome"
 STATE: Final = "fustgo.state"
 DIRECTION: Final = "fustgo.direction"
 DEAD: Final = "fustgo.dead"
+BUNDLE: Final = "fustgo.bundle"
 ROWS: Final = "fustgo.rows"
 BYTES: Final = "fustgo.bytes"
 REJECTS: Final = "fustgo.rejects"
@@ -46,6 +47,7 @@ ATTRIBUTES: Final = {
     STATE: "how a run ended: success, failed, cancelled",
     DIRECTION: "of rows: read, written, rejected",
     DEAD: "what had died: worker, scheduler, command",
+    BUNDLE: "name of the bundle",
     ROWS: "rows of the node",
     BYTES: "bytes of the node",
     REJECTS: "rows that the node refused",
@@ -107,6 +109,20 @@ ROWS_MOVED: Final = Metric(
     "rows that stages which succeeded read, wrote or refused",
     (DIRECTION, DAG),
 )
+FILES_PARSED: Final = Metric(
+    "fustgo.files.parsed", "counter", "{file}", "DAG files that were parsed, also those with an error"
+)
+PARSE_DURATION: Final = Metric("fustgo.parse.duration", "histogram", "s", "time that parsing a DAG file took")
+IMPORT_ERRORS: Final = Metric(
+    "fustgo.import_errors", "gauge", "{file}", "DAG files that cannot be loaded as they are", (BUNDLE,)
+)
+LOAD_DELAY: Final = Metric(
+    "fustgo.load.delay",
+    "histogram",
+    "s",
+    "from the look that saw a change of a bundle until it was live",
+    (BUNDLE,),
+)
 TRANSACTION_DURATION: Final = Metric(
     "fustgo.store.transaction.duration",
     "histogram",
@@ -133,6 +149,10 @@ METRICS: Final = (
     RUNS_LATE,
     RUNS_ENDED,
     ROWS_MOVED,
+    FILES_PARSED,
+    PARSE_DURATION,
+    IMPORT_ERRORS,
+    LOAD_DELAY,
     TRANSACTION_DURATION,
     TRANSACTIONS_RETRIED,
 )

@@ -81,7 +81,7 @@ def test_dags_are_listed_with_their_last_run_and_what_could_not_be_loaded(loaded
     load(loaded.home, loaded.folder, "broken.yaml")
     listed = loaded.run("dags", "list")
     assert listed.code == 0, listed
-    for word in ("adults", "0 2 * * *", "no", "1 success", "adults.py"):
+    for word in ("adults", "0 2 * * *", "yes", "1 success", "adults.py"):
         assert word in listed.out, listed
     assert "not loaded: broken.yaml" in listed.err
     assert "broken.yaml:3" in listed.err

@@ -24,7 +24,7 @@ while not Path("go").exists():
 with DAG("late"):
     Generate("n", rows=1) >> Discard("d")
 """
-PATIENT = "from orchestrator.scheduler import loader; loader.QUICK = 600.0"
+PATIENT = "from orchestrator.scheduler import rounds; rounds.QUICK = 600.0"
 
 
 def enter_a_dead_worker(database: Database) -> int:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
+import select
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
+from time import monotonic
+from typing import Self
 
 from orchestrator import settings
 from orchestrator.clock import SystemClock
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome
-from orchestrator.scheduler import loader
+from orchestrator.scheduler.loader import Loading
 from orchestrator.store import processes, promotion, steps, workers
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.logs import log_path
 from orchestrator.store.queue import Claimed
+
+PATIENCE = 30.0  # seconds, on a busy machine
 
 
 def open_home(home: Path) -> Database:
@@ -29,13 +35,65 @@ def load(home: Path, folder: Path, *names: str) -> None:
     for name in names:
         shutil.copy(folder / name, folder / "dags" / name)
     found = settings.load(None, {"bundle.path": str(folder)}, {"FUSTGO_HOME": str(home)})
-    database, (stop, other) = open_home(home), os.pipe()
+    database = open_home(home)
     try:
-        loader.load(database, found, stop)
+        load_once(database, found)
     finally:
         database.close()
-        os.close(stop)
-        os.close(other)
+
+
+def enter_scheduler(database: Database) -> int:
+    """The row of a scheduler that is this process."""
+    pid, started = processes.this_process()
+    return database.run_transaction(
+        lambda connection: workers.register_worker(
+            connection,
+            host=processes.host(),
+            pid=pid,
+            start_time=started,
+            kind="scheduler",
+            slots=0,
+            now=database.clock.now(),
+        )
+    )
+
+
+class Loader:
+    """A scheduler's loading at work in this process."""
+
+    def __init__(self, database: Database, found: settings.Settings) -> None:
+        self.database, self.worker = database, enter_scheduler(database)
+        self._said = SimpleQueue[str]()
+        self.loading = Loading(database, found, lambda: self.worker, self._said.put)
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait until it is so; raises what has ended the loading."""
+        deadline = monotonic() + PATIENCE
+        while not condition():
+            if select.select([self.loading], [], [], 0.01)[0]:
+                self.loading.must_go_on()
+            assert monotonic() < deadline, f"waited {PATIENCE:g} s for {what}"
+
+    def serves(self) -> str:
+        """What it says that it serves, once all is loaded."""
+        self.until(lambda: not self._said.empty(), "the loading")
+        return self._said.get()
+
+    def __enter__(self) -> Self:
+        self.loading.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.loading.__exit__(*error)
+        self.database.run_transaction(
+            lambda connection: workers.end_worker(connection, self.worker, self.database.clock.now())
+        )
+
+
+def load_once(database: Database, found: settings.Settings) -> str:
+    """Load the bundles of the settings, as a scheduler does when it starts; what it says that it serves."""
+    with Loader(database, found) as loader:
+        return loader.serves()
 
 
 class Services:

@@ -74,6 +74,9 @@ def measure_everything() -> None:
     metrics.run_ended("failed", dag="adults")
     metrics.rows(1000, "read", dag="adults")
     metrics.rows(0, "written", dag="adults")
+    metrics.file_parsed(0.02)
+    metrics.import_errors(2, bundle="default")
+    metrics.change_loaded(0.3, bundle="default")
     metrics.transaction(0.001)
     metrics.transaction_retried()
 
