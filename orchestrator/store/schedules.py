@@ -39,6 +39,7 @@ FIRES: Any = (
 """What must hold of a DAG whose schedule fires."""
 WITH_DAG = schedules.join(dags, schedules.c.dag == dags.c.id)
 _TIMES = ("timetable", "timezone", "start_date", "end_date", "catchup")
+_FIRED = ("next_fire_at", "last_fire_at")
 _KEPT = 4096  # timetables: to make one takes longer than to ask it
 
 
@@ -53,16 +54,20 @@ def set_schedule(connection: Connection, dag: Dag, loaded: Loaded, now: datetime
     schedule is new or fires otherwise than before, the next fire time is planned. Raises
     UnreadableScheduleError.
     """
-    wanted = _wanted(loaded)
-    row = find_schedule(connection, dag.id)
+    wanted, row = _wanted(loaded), find_schedule(connection, dag.id)
     if row is None and wanted["timetable"] is None:
         return
     before = {} if row is None else {name: getattr(row, name) for name in wanted}
-    if before != wanted:
-        upsert(connection, schedules, {"dag": dag.id, **wanted}, key="dag")
     is_back = dag.removed_at is not None
-    if is_back or not before or any(before[name] != wanted[name] for name in _TIMES):
-        _plan(connection, dag, now, paused=dag.paused or is_back)
+    if before == wanted and not is_back:
+        return
+    fires_otherwise = is_back or not before or any(before[name] != wanted[name] for name in _TIMES)
+    if fires_otherwise:
+        known = {} if row is None else {name: getattr(row, name) for name in _FIRED}
+        fresh = Schedule(dag=dag.id, **wanted, **known)
+        wanted["next_fire_at"] = _planned(fresh, dag, now, paused=dag.paused or is_back)
+        hints.mark(connection, "schedule")
+    upsert(connection, schedules, {"dag": dag.id, **wanted}, key="dag")
 
 
 def replan(connection: Connection, dag: int, now: datetime) -> None:
@@ -71,7 +76,11 @@ def replan(connection: Connection, dag: int, now: datetime) -> None:
     Raises UnreadableScheduleError.
     """
     lock_dag(connection, dag)
-    _plan(connection, get_dag(connection, dag), now, paused=True)
+    row = find_schedule(connection, dag)
+    if row is not None:
+        planned = _planned(row, get_dag(connection, dag), now, paused=True)
+        connection.execute(update(schedules).where(schedules.c.dag == dag).values(next_fire_at=planned))
+        hints.mark(connection, "schedule")
 
 
 def find_schedule(connection: Connection, dag: int) -> Schedule | None:
@@ -137,15 +146,11 @@ def _wanted(loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def _plan(connection: Connection, dag: Dag, now: datetime, *, paused: bool) -> None:
-    """Set the next fire time; `paused`: what came due since the last one was missed."""
-    row = find_schedule(connection, dag.id)
-    if row is not None:
-        planned = None
-        if row.timetable is not None:
-            planned = plan(replace(facts_from(row, dag, active=0), paused=paused), now)
-        connection.execute(update(schedules).where(schedules.c.dag == dag.id).values(next_fire_at=planned))
-        hints.mark(connection, "schedule")
+def _planned(row: Schedule, dag: Dag, now: datetime, *, paused: bool) -> datetime | None:
+    """The next fire time; `paused`: what came due since the last one was missed."""
+    if row.timetable is None:
+        return None
+    return plan(replace(facts_from(row, dag, active=0), paused=paused), now)
 
 
 @lru_cache(_KEPT)
