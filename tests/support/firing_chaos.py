@@ -1,0 +1,123 @@
+"""Schedulers that are killed with -9 while DAGs fire each second, and what must be true afterwards.
+
+They are killed at random times and, what random times seldom hit, at the crash points of firing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from threading import Event
+from time import monotonic
+
+from orchestrator.store.tables import Dag, Run
+from orchestrator.store.tables.services import Schedule
+from tests.protocol.names import FIRING_STEPS
+from tests.support.schedules import Scheduled
+from tests.support.services_site import ServicesSite
+from tests.support.site import WorkerProcess
+
+SECOND = timedelta(seconds=1)
+
+
+def load_each_second(place: ServicesSite, number: int) -> None:
+    """So many DAGs that are due each second and miss none."""
+    site = Scheduled(place.database)
+    for index in range(number):
+        site.load(f"second{index}", "1s", catchup=True, max_active_runs=100)
+
+
+@dataclass
+class Told:
+    """What happened. Delays are in seconds, from due to created."""
+
+    ticks: int = 0
+    kills: int = 0
+    crashes: int = 0
+    delays: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        middle = sorted(self.delays)[len(self.delays) // 2] if self.delays else 0.0
+        return (
+            f"{self.ticks} ticks, {self.kills} kills at random and {self.crashes} at a crash point;"
+            f" {len(self.wrong)} wrong; from due to fired"
+            f" {1000 * middle:.0f} ms in the middle, {max(self.delays, default=0.0):.1f} s at worst"
+        )
+
+
+class FiringChaos:
+    """Two schedulers of one store, one of which is killed again and again."""
+
+    def __init__(
+        self, place: ServicesSite, *, seconds: float, away: tuple[float, float], seed: int = 1
+    ) -> None:
+        self.place, self.seconds, self.away = place, seconds, away
+        self.chance, self.pause = random.Random(seed), Event()
+        self.told = Told()
+
+    def run(self) -> Told:
+        """Let DAGs fire for so long, and judge when all that was due has fired."""
+        alive = [self.place.scheduler() for _ in range(2)]
+        self.place.until(self._fires, "the first tick of each DAG")
+        end = monotonic() + self.seconds
+        while monotonic() < end:
+            self.pause.wait(self.chance.uniform(*self.away))
+            self._replace(alive, self.chance.randrange(len(alive)))
+        stop = self.place.database.clock.now()
+        alive.append(self.place.scheduler())
+        self.place.until(lambda: self._has_fired(stop), "the last tick of each DAG")
+        for scheduler in alive:
+            self.place.kill(scheduler)
+        self._judge(stop)
+        return self.told
+
+    def _replace(self, alive: list[WorkerProcess], index: int) -> None:
+        """Kill one, unless it has died already, and start another; there may be a while in between."""
+        if alive[index].process.poll() is None:
+            self.told.kills += 1
+        else:
+            self.told.crashes += 1
+        self.place.kill(alive[index])
+        self.pause.wait(self.chance.uniform(0, 0.5))
+        point, passing = self.chance.choice(FIRING_STEPS), self.chance.randint(1, 12)
+        arm = f"from orchestrator import crash; crash.arm('{point}@{passing}')"
+        alive[index] = self.place.service("scheduler", before=self.chance.choice(("", arm)))
+
+    def _fires(self) -> bool:
+        rows = self.place.table(Schedule)
+        return bool(rows) and all(row.last_fire_at is not None for row in rows)
+
+    def _has_fired(self, stop: datetime) -> bool:
+        return all(
+            row.last_fire_at is not None and row.last_fire_at >= stop for row in self.place.table(Schedule)
+        )
+
+    def _judge(self, stop: datetime) -> None:
+        names = {dag.id: dag.dag_id for dag in self.place.table(Dag)}
+        runs: dict[int, list[Run]] = {dag: [] for dag in names}
+        for run in self.place.table(Run):
+            runs[run.dag].append(run)
+        for dag, name in names.items():
+            self.told.ticks += len(runs[dag])
+            self.told.wrong += _wrong(name, [run.logical_date for run in runs[dag] if run.logical_date], stop)
+        self.told.delays = [seconds_late(run) for found in runs.values() for run in found]
+
+
+def _wrong(name: str, dates: list[datetime], stop: datetime) -> Iterable[str]:
+    """What is twice or missing from the first tick to the last that was due."""
+    twice = [date for date, count in Counter(dates).items() if count > 1]
+    number = int((max([*dates, stop]) - min(dates, default=stop)) / SECOND)
+    missing = {min(dates, default=stop) + n * SECOND for n in range(number + 1)} - {*dates}
+    for what, found in (("twice", twice), ("missing", sorted(missing))):
+        if found:
+            yield f"{name}: {len(found)} {what}, {found[0].isoformat()} first"
+
+
+def seconds_late(run: Run) -> float:
+    """From due to created."""
+    assert run.due_at is not None
+    return (run.created_at - run.due_at).total_seconds()
