@@ -76,6 +76,13 @@ def lock_dag(connection: Connection, identity: int) -> None:
         connection.execute(select(dags.c.id).where(dags.c.id == identity).with_for_update(key_share=True))
 
 
+def take_dag(connection: Connection, identity: int) -> Dag | None:
+    """A DAG, locked like that, where nobody else has its lock; None where somebody has, without waiting."""
+    query = select(dags).where(dags.c.id == identity).with_for_update(key_share=True, skip_locked=True)
+    row = connection.execute(query).first()
+    return None if row is None else value(Dag, row)
+
+
 def get_dag(connection: Connection, identity: int) -> Dag:
     """A DAG by its row's id."""
     return value(Dag, connection.execute(select(dags).where(dags.c.id == identity)).one())

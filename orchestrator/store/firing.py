@@ -1,8 +1,8 @@
 """Firing: schedules that are due become runs (rule 11).
 
 A transaction a DAG: its row locked, its schedule read and moved on by compare-and-set, its runs inserted. So
-any number of schedulers may fire the same schedules, and whoever is killed in it has done nothing. What is
-decided is `runs.firing`'s.
+any number of schedulers may fire the same schedules, and whoever is killed in it has done nothing. They share
+the work: a DAG that another has locked is passed by. What is decided is `runs.firing`'s.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, literal_column, select, update
 
@@ -19,7 +19,7 @@ from orchestrator.errors import StoreError
 from orchestrator.runs.firing import Firing, ScheduleFacts, Tick, decide
 from orchestrator.runs.states import RunState
 from orchestrator.store import lifecycle, promotion
-from orchestrator.store.dags import dags, get_dag, lock_dag
+from orchestrator.store.dags import dags, take_dag
 from orchestrator.store.database import Database, OutOfReachError
 from orchestrator.store.runs import runs
 from orchestrator.store.schedules import (
@@ -40,6 +40,7 @@ from orchestrator.telemetry import metrics
 
 AT_ONCE = 16  # ticks of a DAG that one transaction fires: others write to the store, too
 PATIENCE = 0.5  # seconds after which the rest is left to the next call
+SOON = timedelta(milliseconds=50)  # after which is looked again at a DAG that somebody else has just locked
 _log = logging.getLogger("fustgo.firing")
 _complained: set[tuple[str, str]] = set()
 
@@ -48,7 +49,7 @@ _complained: set[tuple[str, str]] = set()
 class Fired:
     """What a transaction does with a DAG. `ticks`: those that become runs; `more`: others may be due yet."""
 
-    dag: Dag
+    dag_id: str = ""
     ticks: list[Tick] = field(default_factory=list)
     passed_over: list[Firing] = field(default_factory=list)
     more: bool = False
@@ -61,13 +62,17 @@ def fire_due(database: Database) -> datetime | None:
     ended. A schedule that fails is logged and stops no other. Raises OutOfReachError.
     """
     now, until = database.clock.now(), database.clock.monotonic() + PATIENCE
-    is_left = False
+    again: list[datetime] = []
     for dag in _ready(database, now):
         if database.clock.monotonic() > until:
             return now
-        is_left |= _fire_one(database, dag)
-    if is_left:
-        return now
+        fired = _fire_one(database, dag)
+        if fired is None:
+            again.append(now + SOON)
+        elif fired.more:
+            again.append(now)
+    if again:
+        return min(again)
     with database.glance() as connection:
         return first_after(connection, now)
 
@@ -88,35 +93,39 @@ def _ready(database: Database, now: datetime) -> Iterator[int]:
             _complain(database, error)
 
 
-def _fire_one(database: Database, dag: int) -> bool:
-    """Fire and start one DAG; whether more of it may be due."""
+def _fire_one(database: Database, dag: int) -> Fired | None:
+    """Fire and start one DAG; None where somebody else is about to."""
     try:
         fired = database.run_transaction(lambda connection: fire(connection, dag, database.clock.now()))
         crash_point("schedule.committed")
-        if fired.ticks:
-            promotion.promote(database, dag)
+        if fired is not None and fired.ticks:
+            promotion.promote(database, dag, look=False)
     except OutOfReachError:
         raise
     except StoreError as error:
         _complain(database, error)
-        return False
-    for tick in fired.ticks:
-        delay = database.clock.now() - tick.fire_time
-        metrics.schedule_delay(delay.total_seconds(), dag=fired.dag.dag_id)
-    return fired.more
+        return Fired()
+    if fired is not None:
+        _measure(fired, database.clock.now())
+    return fired
 
 
-def fire(connection: Connection, identity: int, now: datetime) -> Fired:
-    """Decide and write, from what is read under the DAG's lock. Raises UnreadableScheduleError."""
-    lock_dag(connection, identity)
-    dag, row = get_dag(connection, identity), find_schedule(connection, identity)
-    fired = Fired(dag)
-    if row is None or row.timetable is None or not _may_fire(dag):
-        return fired
+def fire(connection: Connection, identity: int, now: datetime) -> Fired | None:
+    """Decide and write, from what is read under the DAG's lock; None where somebody else has that.
+
+    Raises UnreadableScheduleError.
+    """
+    dag = take_dag(connection, identity)
+    if dag is None:
+        return None
+    row = find_schedule(connection, identity)
+    if row is None or not _is_due(dag, row, now):
+        return Fired()
+    fired = Fired(dag.dag_id)
     before = facts_from(row, dag, active_runs(connection, [identity]).get(identity, 0))
-    after = _decide(connection, fired, before, now)
+    after = _decide(connection, dag, fired, before, now)
     if after is before or not move_on(connection, row, after):
-        return Fired(dag)
+        return Fired()
     crash_point("schedule.moved")
     for tick in fired.ticks:
         _insert_run(connection, dag, row, tick, now)
@@ -138,14 +147,16 @@ def has_run(connection: Connection, dag: int, logical_date: datetime) -> bool:
     return connection.execute(_OF_DATE, {"dag": dag, "date": logical_date}).first() is not None
 
 
-def _decide(connection: Connection, fired: Fired, facts: ScheduleFacts, now: datetime) -> ScheduleFacts:
+def _decide(
+    connection: Connection, dag: Dag, fired: Fired, facts: ScheduleFacts, now: datetime
+) -> ScheduleFacts:
     """Decide tick after tick, up to the room; what is known when all of it is done."""
     for _ in range(AT_ONCE):
         firing = decide(facts, now)
         if firing is None:
             return facts
         following = facts.after(firing)
-        if firing.tick is not None and has_run(connection, fired.dag.id, firing.tick.logical_date):
+        if firing.tick is not None and has_run(connection, dag.id, firing.tick.logical_date):
             following = replace(following, active=facts.active)
         elif firing.tick is not None:
             fired.ticks.append(firing.tick)
@@ -156,8 +167,10 @@ def _decide(connection: Connection, fired: Fired, facts: ScheduleFacts, now: dat
     return facts
 
 
-def _may_fire(dag: Dag) -> bool:
-    return not dag.paused and dag.removed_at is None and dag.deleted_at is None and dag.version is not None
+def _is_due(dag: Dag, row: Schedule, now: datetime) -> bool:
+    """As `schedules.FIRES` has it, of rows that were read."""
+    has_gone = dag.removed_at is not None or dag.deleted_at is not None
+    return not (dag.paused or has_gone) and row.next_fire_at is not None and row.next_fire_at <= now
 
 
 def _insert_run(connection: Connection, dag: Dag, row: Schedule, tick: Tick, now: datetime) -> None:
@@ -184,6 +197,11 @@ def _tell_missed(connection: Connection, dag: Dag, firing: Firing, now: datetime
     fired = firing.tick.fire_time.isoformat() if firing.tick else None
     detail = {"dag": dag.dag_id, "since": firing.missed_since.isoformat(), "fired": fired}
     tell(connection, "schedule", new="missed", now=now, detail=detail)
+
+
+def _measure(fired: Fired, now: datetime) -> None:
+    for tick in fired.ticks:
+        metrics.schedule_delay((now - tick.fire_time).total_seconds(), dag=fired.dag_id)
 
 
 def _complain(database: Database, error: StoreError) -> None:

@@ -25,6 +25,7 @@ from orchestrator.store.identity import RUN_ID, uuid7
 from orchestrator.store.stage_runs import Outline
 from orchestrator.store.surroundings import stored_choices
 from orchestrator.store.tables import Dag, Run, StageRun
+from orchestrator.store.tables.entity import value
 from orchestrator.store.transitions import Moves, move_run, tell
 
 
@@ -80,12 +81,14 @@ def create_run(
             created_at=now,
             started_at=started,
         )
-        .returning(runs.runs.c.number)
+        .returning(runs.runs)
     )
-    run = runs.get(connection, row.scalar_one())
+    run = value(Run, row.one())
     tell(connection, "run", now=now, run=run.number, new=state)
     graph = graph_of(connection, version)
     stage_runs.add(connection, run.number, version, graph, lane=run.lane)
+    if state != RunState.RUNNING:  # a queued one is judged when it is promoted
+        return run
     advance(connection, run, pure.graph_order(graph), now)
     return runs.get(connection, run.number)
 

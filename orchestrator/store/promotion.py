@@ -22,14 +22,16 @@ from orchestrator.store.transitions import move_run
 from orchestrator.units import parse_duration
 
 
-def promote(database: Database, dag: int) -> list[int]:
+def promote(database: Database, dag: int, *, look: bool = True) -> list[int]:
     """Start what may start of a DAG's queued runs; their numbers.
 
-    Runs of a backfill count against its limit only, those that a command holds against none.
+    Runs of a backfill count against its limit only, those that a command holds against none. Without `look`
+    it is not looked first whether there are any: the caller has made one.
     """
-    with database.read() as connection:
-        if not _fitting(connection, dag):
-            return []
+    if look:
+        with database.read() as connection:
+            if not _fitting(connection, dag):
+                return []
     return database.run_transaction(lambda connection: _promote(connection, dag, database.clock.now()))
 
 

@@ -1,5 +1,5 @@
-"""Schedules on time: from due to fired and claimed, one DAG after another and many at once; and 20 DAGs at
-one-second intervals for a minute while one of two schedulers is killed with -9 again and again, on both databases.
+"""Schedules on time, on both databases: from due to fired and claimed; and 20 DAGs at one-second intervals
+for a minute while one of two schedulers is killed with -9 again and again.
 
 Run as `python -m tests.benchmarks.firing`.
 """

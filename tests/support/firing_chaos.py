@@ -6,8 +6,10 @@ They are killed at random times and, what random times seldom hit, at the crash 
 from __future__ import annotations
 
 import random
+import subprocess
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Event
@@ -58,34 +60,46 @@ class FiringChaos:
         self.place, self.seconds, self.away = place, seconds, away
         self.chance, self.pause = random.Random(seed), Event()
         self.told = Told()
+        self._alive: list[WorkerProcess] = []
+        self._armed: dict[int, str] = {}  # by pid
 
     def run(self) -> Told:
         """Let DAGs fire for so long, and judge when all that was due has fired."""
-        alive = [self.place.scheduler() for _ in range(2)]
+        self._alive = [self._start() for _ in range(2)]
         self.place.until(self._fires, "the first tick of each DAG")
         end = monotonic() + self.seconds
         while monotonic() < end:
-            self.pause.wait(self.chance.uniform(*self.away))
-            self._replace(alive, self.chance.randrange(len(alive)))
+            self._replace(self.chance.randrange(2))
         stop = self.place.database.clock.now()
-        alive.append(self.place.scheduler())
+        self._alive.append(self.place.scheduler())
         self.place.until(lambda: self._has_fired(stop), "the last tick of each DAG")
-        for scheduler in alive:
+        for scheduler in self._alive:
             self.place.kill(scheduler)
         self._judge(stop)
         return self.told
 
-    def _replace(self, alive: list[WorkerProcess], index: int) -> None:
-        """Kill one, unless it has died already, and start another; there may be a while in between."""
-        if alive[index].process.poll() is None:
+    def _start(self, arm: str = "") -> WorkerProcess:
+        """A scheduler that dies at a crash point, where one is armed."""
+        before = f"from orchestrator import crash; crash.arm({arm!r})" if arm else ""
+        started = self.place.service("scheduler", before=before)
+        self._armed[started.process.pid] = arm
+        return started
+
+    def _replace(self, index: int) -> None:
+        """Kill one, or let it die where it is bound to; start another, perhaps after a while."""
+        victim = self._alive[index]
+        self.pause.wait(self.chance.uniform(*self.away))
+        if self._armed[victim.process.pid]:
+            with suppress(subprocess.TimeoutExpired):
+                victim.process.wait(4)
+        if victim.process.poll() is None:
             self.told.kills += 1
         else:
             self.told.crashes += 1
-        self.place.kill(alive[index])
+        self.place.kill(victim)
         self.pause.wait(self.chance.uniform(0, 0.5))
-        point, passing = self.chance.choice(FIRING_STEPS), self.chance.randint(1, 12)
-        arm = f"from orchestrator import crash; crash.arm('{point}@{passing}')"
-        alive[index] = self.place.service("scheduler", before=self.chance.choice(("", arm)))
+        arm = f"{self.chance.choice(FIRING_STEPS)}@{self.chance.randint(1, 5)}"
+        self._alive[index] = self._start(self.chance.choice(("", arm)))
 
     def _fires(self) -> bool:
         rows = self.place.table(Schedule)

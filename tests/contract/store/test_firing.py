@@ -119,7 +119,7 @@ def test_a_dag_that_is_paused_or_gone_fires_nothing(site: Scheduled, clock: Manu
     clock.forward(3600)
     assert firing.fire_due(site.database) is None
     with site.database.transaction() as connection:  # neither does one that has just become so
-        assert firing.fire(connection, dag, clock.now()).ticks == []
+        assert firing.fire(connection, dag, clock.now()) == firing.Fired()
     assert site.runs(dag) == []
 
 

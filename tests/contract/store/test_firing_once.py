@@ -16,7 +16,7 @@ from orchestrator import crash
 from orchestrator.crash import CrashPointFailure
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome, RunState
-from orchestrator.store import firing, promotion, steps
+from orchestrator.store import dags, firing, promotion, steps
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.schedules import schedules
 from tests.protocol.names import FIRING_STEPS
@@ -231,7 +231,7 @@ def test_lock_and_compare_each_do_it_alone_and_without_both_a_date_is_fired_twic
     site = Scheduled(database)
     dag = site.load(schedule="1h", catchup=True, start_date="2025-12-31T12:00:00+00:00")
     if without_lock:
-        monkeypatch.setattr(firing, "lock_dag", lambda *_: None)
+        monkeypatch.setattr(firing, "take_dag", dags.get_dag)
     if without_compare:
         monkeypatch.setattr(firing, "move_on", moved_without_comparing)
     raised = both_at_once(database, other, "schedule.fired", False, monkeypatch)
@@ -242,7 +242,7 @@ def test_lock_and_compare_each_do_it_alone_and_without_both_a_date_is_fired_twic
     assert len(site.dates(dag)) == 13
 
 
-def moved_before_the_runs(database: Database, dag: int) -> bool:
+def moved_before_the_runs(database: Database, dag: int) -> firing.Fired | None:
     """Two transactions: the schedule is moved on in the first, the runs are inserted in the second."""
     planned: list[Any] = []
     insert = firing._insert_run
@@ -257,7 +257,7 @@ def moved_before_the_runs(database: Database, dag: int) -> bool:
     for values in planned:
         database.run_transaction(lambda connection, values=values: insert(connection, *values))  # type: ignore[misc]
     promotion.promote(database, dag)
-    return fired.more
+    return fired
 
 
 BUGS: dict[str, tuple[str, Any, str]] = {
