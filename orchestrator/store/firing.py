@@ -64,9 +64,9 @@ def fire_due(database: Database) -> datetime | None:
     now, until = database.clock.now(), database.clock.monotonic() + PATIENCE
     again: list[datetime] = []
     for dag in _ready(database, now):
+        fired = _fire_one(database, dag)
         if database.clock.monotonic() > until:
             return now
-        fired = _fire_one(database, dag)
         if fired is None:
             again.append(now + SOON)
         elif fired.more:

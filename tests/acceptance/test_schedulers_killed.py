@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.firing_chaos import FiringChaos, load_each_second
+from tests.support.firing_chaos import NOT_PAUSED, FiringChaos, write_each_second
 from tests.support.postgres import Cluster
 from tests.support.services_site import services_site
 
@@ -14,9 +14,9 @@ from tests.support.services_site import services_site
 @pytest.mark.parametrize("store", ["sqlite", "postgresql"])
 def test_no_tick_is_fired_twice_and_none_is_missed(tmp_path: Path, postgres: Cluster, store: str) -> None:
     name = postgres.create() if store == "postgresql" else ""
-    environ = {"FUSTGO_DATABASE__URL": postgres.url(name)} if name else {}
+    environ = {**NOT_PAUSED, **({"FUSTGO_DATABASE__URL": postgres.url(name)} if name else {})}
     with services_site(tmp_path, {}, environ) as place:
-        load_each_second(place, 5)
+        write_each_second(place, 5)
         told = FiringChaos(place, seconds=6, away=(0.2, 1.2), seed=2).run()
     assert told.wrong == [], told
     assert told.kills, told

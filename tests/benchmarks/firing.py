@@ -15,7 +15,7 @@ from threading import Event
 
 from orchestrator.store.tables import Attempt, Run, StageRun
 from tests.benchmarks.stores import STORES
-from tests.support.firing_chaos import FiringChaos, load_each_second, seconds_late
+from tests.support.firing_chaos import NOT_PAUSED, FiringChaos, seconds_late, write_each_second
 from tests.support.services_site import ServicesSite, services_site
 
 
@@ -31,7 +31,7 @@ def main() -> None:
         for dags in (1, 5):
             print(f"{name}, {dags} DAGs each second: {on_time(name, dags)}", flush=True)
         with site(name) as place:
-            load_each_second(place, args.dags)
+            write_each_second(place, args.dags)
             told = FiringChaos(place, seconds=args.seconds, away=(0.5, 3), seed=args.seed).run()
         assert told.wrong == [], f"{told}:\n" + "\n".join(told.wrong)
         print(f"{name}, {args.dags} DAGs each second, schedulers killed: {told}", flush=True)
@@ -40,9 +40,9 @@ def main() -> None:
 def on_time(store: str, dags: int, seconds: float = 10) -> str:
     """How long after they were due runs were created, and their first attempts claimed, while all live."""
     with site(store) as place:
-        place.serving(place.scheduler())
+        write_each_second(place, dags)
         place.serving(place.service("worker", slots=4))
-        load_each_second(place, dags)
+        place.serving(place.scheduler())
         Event().wait(seconds)
         runs = {run.number: run for run in place.table(Run)}
         stages = {stage.id: stage.run for stage in place.table(StageRun)}
@@ -61,7 +61,7 @@ def site(store: str) -> Iterator[ServicesSite]:
     with tempfile.TemporaryDirectory(prefix="fustgo-firing-") as name:
         folder = Path(name)
         with STORES[store](folder) as url:
-            environ = {} if store == "SQLite" else {"FUSTGO_DATABASE__URL": url}
+            environ = dict(NOT_PAUSED) if store == "SQLite" else {**NOT_PAUSED, "FUSTGO_DATABASE__URL": url}
             with services_site(folder, {}, environ) as place:
                 yield place
 

@@ -5,6 +5,7 @@ They are killed at random times and, what random times seldom hit, at the crash 
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 from collections import Counter
@@ -18,18 +19,20 @@ from time import monotonic
 from orchestrator.store.tables import Dag, Run
 from orchestrator.store.tables.services import Schedule
 from tests.protocol.names import FIRING_STEPS
-from tests.support.schedules import Scheduled
 from tests.support.services_site import ServicesSite
 from tests.support.site import WorkerProcess
 
 SECOND = timedelta(seconds=1)
+NOT_PAUSED = {"FUSTGO_BUNDLE__PAUSE_NEW_DAGS": "false"}
 
 
-def load_each_second(place: ServicesSite, number: int) -> None:
-    """So many DAGs that are due each second and miss none."""
-    site = Scheduled(place.database)
+def write_each_second(place: ServicesSite, number: int) -> None:
+    """Files of so many DAGs that are due each second and miss none."""
+    node = {"id": "work", "type": "bash", "kind": "action", "config": {"command": "true"}}
     for index in range(number):
-        site.load(f"second{index}", "1s", catchup=True, max_active_runs=100)
+        header = {"id": f"second{index}", "schedule": "1s", "catchup": True, "max_active_runs": 100}
+        file = place.project / "dags" / f"second{index}.json"
+        file.write_text(json.dumps({**header, "nodes": [node]}))
 
 
 @dataclass
@@ -102,8 +105,8 @@ class FiringChaos:
         self._alive[index] = self._start(self.chance.choice(("", arm)))
 
     def _fires(self) -> bool:
-        rows = self.place.table(Schedule)
-        return bool(rows) and all(row.last_fire_at is not None for row in rows)
+        rows, files = self.place.table(Schedule), len([*(self.place.project / "dags").iterdir()])
+        return len(rows) == files and all(row.last_fire_at is not None for row in rows)
 
     def _has_fired(self, stop: datetime) -> bool:
         return all(
