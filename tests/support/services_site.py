@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.client import Client
-from orchestrator.store.tables import table_of
+from orchestrator.store.tables import Dag, Run, table_of
 from orchestrator.store.tables.entity import value
 from tests.support.commands import Result, Shell
 from tests.support.site import ROOT, Site, WorkerProcess
@@ -88,6 +88,12 @@ class ServicesSite(Site):
         """Start a run of a loaded DAG; its number."""
         return self.client.trigger(dag, params=params).run.number
 
+    def scheduled(self, dag: str) -> list[Run]:
+        """The runs that a DAG's schedule has made, by their logical dates."""
+        rows = {row.dag_id: row.id for row in self.table(Dag)}
+        runs = [run for run in self.table(Run) if run.dag == rows.get(dag) and run.run_type == "scheduled"]
+        return sorted(runs, key=lambda run: str(run.logical_date))
+
     def table(self, entity: type[Any]) -> list[Any]:
         """All rows of a table, oldest first."""
         rows = table_of(entity)
@@ -108,6 +114,10 @@ class ServicesSite(Site):
         done = self.fustgo(*words, "--json")
         assert done.code == 0, done
         return json.loads(done.out)
+
+    def loaded(self, dag: str) -> dict[str, Any]:
+        """What `dags list` says of a DAG; nothing where it is not loaded."""
+        return next((row for row in self.json("dags", "list")["dags"] if row["dag"] == dag), {})
 
     def state(self, run: int, stage: str = "") -> str:
         """What people are shown of a run, or of a stage."""
