@@ -89,13 +89,14 @@ def load_plugins(tree: Path) -> Plugins:
     Whatever an author's code raises, but KeyboardInterrupt, becomes the error of its file.
     """
     global _last
+    if _last is not None and _last[0] == (tree, plugin_modules.generation()):
+        return _last[1]
     if not plugin_modules.has_plugins(tree):
         return NONE
     enter(tree)
-    present = (tree, plugin_modules.generation())
-    if _last is None or _last[0] != present:
-        _last = (present, _load(tree))
-    return _last[1]
+    found = _load(tree)
+    _last = ((tree, plugin_modules.generation()), found)
+    return found
 
 
 def _load(tree: Path) -> Plugins:

@@ -39,6 +39,7 @@ class Registry:
     entries: tuple[EntryPoint, ...] = field(default_factory=lambda: tuple(entry_points(group=GROUP)))
     tree: Path | None = None
     _loaded: dict[str, tuple[type[Operator], ...]] = field(default_factory=dict, compare=False, repr=False)
+    _of_trees: dict[Path | None, Registry] = field(default_factory=dict, compare=False, repr=False)
 
     def with_operators(self, *operators: type[Operator]) -> Registry:
         """This registry and these operators."""
@@ -49,7 +50,11 @@ class Registry:
         from orchestrator.sdk.plugin_modules import has_plugins
 
         tree = tree if tree is not None and has_plugins(tree) else None
-        return self if tree == self.tree else replace(self, tree=tree)
+        if tree == self.tree:
+            return self
+        if tree not in self._of_trees:
+            self._of_trees[tree] = replace(self, tree=tree)
+        return self._of_trees[tree]
 
     @property
     def plugins(self) -> Plugins:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
@@ -147,4 +148,4 @@ def repository(git: str) -> str:
         if re.fullmatch(r"([^-@:/\s][^@:/\s]*@)?[^-@:/\s][^@:/\s]*:[^-\s]\S*", git):
             return git
         raise ValueError(_REPOSITORY)
-    return str(Path(git).expanduser().absolute())
+    return os.path.normpath(Path(git).expanduser().absolute())

@@ -68,7 +68,7 @@ def test_variables_spell_the_one_bundle(tmp_path: Path, monkeypatch: pytest.Monk
     bundle = settings.load(
         environ=HOME | {f"FUSTGO_BUNDLE__{key}": text for key, text in environ.items()}
     ).bundle
-    assert (bundle.git, bundle.ref, bundle.pauses) == (f"{tmp_path}/../repo.git", "v1.0", False)
+    assert (bundle.git, bundle.ref, bundle.pauses) == (f"{tmp_path.parent}/repo.git", "v1.0", False)
     path = written(tmp_path, BUNDLES)
     assert problems_of(path, FUSTGO_BUNDLE__GIT="/repo", FUSTGO_BUNDLES__SALES__GIT="/repo") == [
         (

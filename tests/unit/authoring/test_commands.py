@@ -11,6 +11,7 @@ import pytest
 from orchestrator.cli.main import main
 from orchestrator.dag.discovery import load_one
 from orchestrator.sdk.registry import Registry
+from tests.support.plugin_files import BROKEN, VISITS, tree
 
 PIPELINES = Path(__file__).parent / "pipelines"
 
@@ -143,3 +144,26 @@ def test_a_plugin_that_cannot_be_imported_stops_nothing_else(
     assert "ModuleNotFoundError" in out
     assert main(["schema"]) == 0
     assert "warning: operator 'brokn' is left out: ModuleNotFoundError" in capsys.readouterr().err
+
+
+def test_operators_of_plugins_are_shown_and_in_the_schema_of_their_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tree(tmp_path, {"plugins/visits.py": VISITS, "plugins/broken.py": BROKEN})
+    assert main(["schema", "--dags", str(folder)]) == 0
+    said = capsys.readouterr()
+    document = {
+        "id": "v",
+        "nodes": [{"id": "v", "type": "visits", "kind": "processor", "config": {"column": 3}}],
+    }
+    with pytest.raises(jsonschema.ValidationError, match="3 is not of type 'string'"):
+        jsonschema.validate(document, json.loads(said.out))
+    assert said.err.startswith(f"warning: {folder}/plugins/broken.py:7: NameError")
+    assert main(["plugins", "list", "--dags", str(folder)]) == 0
+    listed = capsys.readouterr().out
+    assert "Number the rows of each value of a column." in listed
+    assert f"plugins/broken.py: cannot be used\n  {folder}/plugins/broken.py:7: NameError" in listed
+    assert main(["plugins", "show", "visits", "--dags", str(folder)]) == 0
+    assert "Whose rows are numbered." in capsys.readouterr().out
+    assert main(["plugins", "show", "visits"]) == 2
+    assert main(["schema", "--dags", str(folder / "nowhere")]) == 2

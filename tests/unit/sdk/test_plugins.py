@@ -93,6 +93,19 @@ def test_a_module_is_one_object_under_both_names_and_leaves_no_bytecode(tmp_path
     assert not list(tmp_path.rglob("__pycache__"))
 
 
+def test_an_installed_package_of_that_name_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tree(tmp_path / "installed", {"plugins/__init__.py": "", "plugins/visits.py": "MINE = 1"})
+    monkeypatch.syspath_prepend(installed)
+    monkeypatch.delitem(sys.modules, "plugins", raising=False)
+    registry = Registry().of_tree(tree(tmp_path / "tree", PLUGINS))
+    visits = registry.find("visits", Kind.PROCESSOR)
+    try:
+        assert importlib.import_module("plugins.visits").MINE == 1
+        assert vars(importlib.import_module("fustgo_dags.plugins.visits"))["Visits"] is visits
+    finally:
+        del sys.modules["plugins"], sys.modules["plugins.visits"]
+
+
 def test_functions_and_classes_of_plugins_are_found_again_and_pickled(tmp_path: Path) -> None:
     package = {"plugins/geo/__init__.py": VISITS.replace('"visits"', '"geo"')}
     registry = Registry().of_tree(tree(tmp_path, PLUGINS | package))
