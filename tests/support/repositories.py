@@ -97,7 +97,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder, self.secret, self.seen = folder, secret, set[str]()
         self.allowed = "Basic " + base64.b64encode(f"{user}:{secret}".encode()).decode()
-        self.answered = 0
+        self.answered, self.agents = 0, set[str]()
 
     def look_around(self) -> None:
         """See who tells the secret to everybody."""
@@ -137,6 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
         self.server.answered += 1
+        self.server.agents.add(self.headers["User-Agent"])
 
     def _backend(self, body: bytes) -> bytes:
         path, _, query = self.path.partition("?")

@@ -24,7 +24,12 @@ from orchestrator.scheduler.bundles.frozen import claim, publish, staging, writi
 from orchestrator.store.artifacts import bundle_tree
 
 _PAUSE = 0.05  # seconds
-_OURS_ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ATTR_NOSYSTEM": "1"}
+_OURS_ALONE = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_COUNT": "0",
+    "GIT_ATTR_NOSYSTEM": "1",
+}
 _NO_ATTRIBUTES = "* !export-ignore !export-subst !filter !ident !text !eol !crlf !working-tree-encoding\n"
 _log = logging.getLogger("fustgo.loader")
 

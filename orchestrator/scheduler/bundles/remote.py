@@ -17,7 +17,7 @@ from orchestrator.settings.values import without_password
 # What would lead git elsewhere, or make it tell more than was asked; see `git rev-parse --local-env-vars`.
 _ELSEWHERE = {
     *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CEILING_DIRECTORIES", "GIT_COMMON_DIR", "GIT_CONFIG"),
-    *("GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS", "GIT_DIR", "GIT_GRAFT_FILE", "GIT_IMPLICIT_WORK_TREE"),
+    *("GIT_CONFIG_PARAMETERS", "GIT_DIR", "GIT_GRAFT_FILE", "GIT_IMPLICIT_WORK_TREE"),
     *("GIT_INDEX_FILE", "GIT_NAMESPACE", "GIT_NO_REPLACE_OBJECTS", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"),
     *("GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_TEMPLATE_DIR", "GIT_WORK_TREE", "GIT_CURL_VERBOSE"),
     *("GIT_ATTR_SOURCE", "GIT_EXTERNAL_DIFF", "GIT_QUARANTINE_PATH", "GIT_LITERAL_PATHSPECS", "SSH_ASKPASS"),
@@ -53,7 +53,7 @@ class Remote:
         kept = {
             name: text
             for name, text in os.environ.items()
-            if not (name in _ELSEWHERE or name.startswith(("FUSTGO_", "GIT_TRACE", "GIT_CONFIG_KEY_")))
+            if not (name in _ELSEWHERE or name.startswith(("FUSTGO_", "GIT_TRACE")))
         }
         return kept | _ASK_NOBODY | (self._credentials() if self.user or self.password else {})
 
@@ -66,12 +66,14 @@ class Remote:
     def _credentials(self) -> dict[str, str]:
         parts = urlsplit(self.url)
         key = f"credential.{parts.scheme}://{parts.netloc}.helper"
+        given = os.environ.get("GIT_CONFIG_COUNT", "")
+        first = int(given) if given.isdecimal() else 0
         return {
-            "GIT_CONFIG_COUNT": "2",
-            "GIT_CONFIG_KEY_0": key,
-            "GIT_CONFIG_VALUE_0": "",  # no other helper is asked, or told
-            "GIT_CONFIG_KEY_1": key,
-            "GIT_CONFIG_VALUE_1": _HELPER,
+            "GIT_CONFIG_COUNT": str(first + 2),
+            f"GIT_CONFIG_KEY_{first}": key,
+            f"GIT_CONFIG_VALUE_{first}": "",  # no other helper is asked, or told
+            f"GIT_CONFIG_KEY_{first + 1}": key,
+            f"GIT_CONFIG_VALUE_{first + 1}": _HELPER,
             "FUSTGO_GIT_USER": self.user,
             "FUSTGO_GIT_PASSWORD": self.password,
         }

@@ -6,8 +6,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,7 @@ import pytest
 from orchestrator.errors import FustgoError, StoreError, UsageError
 from orchestrator.scheduler.bundles import Interrupted, Tree
 from orchestrator.scheduler.bundles.folder import Folder
-from orchestrator.scheduler.bundles.frozen import digest, prune
-from orchestrator.store import processes
+from orchestrator.scheduler.bundles.frozen import digest
 from orchestrator.store.artifacts import bundle_tree
 
 CODE = {"a.py", "team/b.yaml", "q.sql", "c.json", "d.toml", "e.yml"}
@@ -116,29 +114,63 @@ def test_links_that_lead_to_one_another_hang_nothing_and_are_named(source: Folde
 
 
 @pytest.fixture
-def opened() -> Iterator[list[str]]:
-    """The names of all files that are opened from now on."""
-    names: list[str] = []
-    listening = True
+def before_open() -> Iterator[list[Callable[[str], None]]]:
+    """What is called with the path of each file that is opened, before it is."""
+    calls: list[Callable[[str], None]] = []
 
     def hear(event: str, arguments: tuple[object, ...]) -> None:
-        if listening and event == "open":
-            names.append(os.path.basename(str(arguments[0])))
+        if event == "open":
+            for call in calls:
+                call(str(arguments[0]))
 
     sys.addaudithook(hear)  # there is no taking it back
-    yield names
-    listening = False
+    yield calls
+    calls.clear()
 
 
-def test_unchanged_files_are_not_read_again(source: Folder, dags: Path, opened: list[str]) -> None:
+def test_unchanged_files_are_not_read_again(
+    source: Folder, dags: Path, before_open: list[Callable[[str], None]]
+) -> None:
     look(source)
     write(dags, {"a.py": "x = 2"})
-    opened.clear()
+    opened: list[str] = []
+    before_open.append(opened.append)
     look(source)
-    assert {"a.py"} == {Path(path).name for path in CODE}.intersection(opened)
+    code = {f"{dags}/a.py", f"{dags}/.fustgoignore"}
+    assert {path for path in opened if path.startswith(f"{dags}/")} == code
     opened.clear()
     assert source.look() is None
-    assert not {Path(path).name for path in CODE}.intersection(opened)
+    assert {path for path in opened if path.startswith(f"{dags}/")} == {f"{dags}/.fustgoignore"}
+
+
+def test_a_file_that_changes_when_it_is_about_to_be_read_is_read_when_that_is_over(
+    source: Folder, dags: Path, before_open: list[Callable[[str], None]]
+) -> None:
+    versions = ["x = 5", "x ="]
+
+    def change(path: str) -> None:
+        if path == f"{dags}/a.py" and versions:
+            before_open.clear()  # else it would hear itself
+            (dags / "a.py").write_text(versions.pop())
+            before_open.append(change)
+
+    before_open.append(change)
+    tree = look(source)
+    assert (tree.root / "a.py").read_text() == "x = 5"
+    assert not versions
+    assert source.look() is None
+
+
+def test_a_file_whose_name_is_no_text_is_left_out_and_said(
+    source: Folder, dags: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (dags / os.fsdecode(b"\xff.py")).touch()
+    (dags / "new\nline.py").touch()
+    (dags / "ünïcode\u00a0.py").touch()
+    assert copied(look(source)) == {*CODE, "ünïcode\u00a0.py"}
+    assert [record.message.partition(" has ")[2] for record in caplog.records] == [
+        "a name that is no UTF-8 text: it is not loaded with the DAGs"
+    ] * 2
 
 
 def test_patterns_add_and_an_ignore_file_leaves_out(dags: Path, tmp_path: Path) -> None:
@@ -286,13 +318,6 @@ def test_a_look_that_waits_is_ended_when_told_to_stop(dags: Path, tmp_path: Path
     os.close(sending)
 
 
-def test_what_a_killed_process_had_begun_is_removed(source: Folder, tmp_path: Path) -> None:
-    left = tmp_path / "artifacts" / "bundles" / f".{processes.host()}.999999999.abc.new"
-    write(left, {"a.py": "half"})
-    tree = look(source)
-    assert {path.name for path in tree.root.parent.iterdir()} == {tree.version}
-
-
 def test_a_tree_that_is_gone_is_made_anew(source: Folder, tmp_path: Path) -> None:
     first = look(source)
     first.root.rename(tmp_path / "away")
@@ -316,38 +341,6 @@ def test_the_pause_between_looks_grows_with_their_cost(dags: Path, tmp_path: Pat
     look(source)
     assert 0.0001 < source.interval < 1
     assert Folder("default", dags, tmp_path / "artifacts").interval == 0.5
-
-
-def test_trees_that_nobody_names_are_pruned_when_they_are_old(
-    source: Folder, dags: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    artifacts, hour = tmp_path / "artifacts", timedelta(hours=1)
-    trees = []
-    for text in ("1", "2", "3"):
-        write(dags, {"a.py": text})
-        trees.append(look(source))
-    commit = "a" * 40
-    write(
-        artifacts / "bundles", {f"{commit}/dags/a.py": "", "mine/notes.txt": "", f".{'b' * 40}.leaving/x": ""}
-    )
-    assert prune(artifacts, [], hour) == []
-    for folder in (artifacts / "bundles").iterdir():
-        os.utime(folder, (0, 0))
-    kept = [trees[1].version, f"{commit}/dags"]
-    assert prune(artifacts, kept, hour) == sorted([trees[0].version, trees[2].version])
-    left = {path.name for path in (artifacts / "bundles").iterdir()}
-    assert left == {trees[1].version, commit, "mine", ".lock"}
-    assert (trees[1].root / "q.sql").read_text() == "select 1"
-
-
-def test_a_tree_that_is_found_again_counts_as_new(source: Folder, dags: Path, tmp_path: Path) -> None:
-    first = look(source)
-    write(dags, {"a.py": "2"})
-    look(source)
-    os.utime(first.root, (0, 0))
-    write(dags, {"a.py": "x = 1"})
-    assert look(source) == first
-    assert prune(tmp_path / "artifacts", [], timedelta(hours=1)) == []
 
 
 def test_a_file_that_cannot_be_read_is_an_error_that_says_which(source: Folder, dags: Path) -> None:

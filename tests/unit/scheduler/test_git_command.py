@@ -92,15 +92,19 @@ def test_a_look_that_waits_is_ended_when_told_to_stop(silent: str, artifacts: Pa
 
 
 def test_a_password_is_used_and_told_to_nobody(
-    bare: Bare, artifacts: Path, caplog: pytest.LogCaptureFixture
+    bare: Bare, artifacts: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")  # what the user has set beside it stays
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "http.userAgent")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "mine/1")
     secret = "s3cr#t/pass"
     with serving(bare.path.parent, "me@here", secret) as server:
         host = f"127.0.0.1:{server.server_port}"
         followed = source(f"http://me%40here:s3cr%23t%2Fpass@{host}/bare.git", artifacts)
         tree = look(followed)
         assert server.answered >= 3
+        assert server.agents == {"mine/1"}
         assert followed.look() is None
         server.allowed = "other"
         bare.commit({"dags/a.py": "x = 2\n"})
