@@ -48,7 +48,7 @@ class Taken:
 class Run:
     """The run. `active` are the runs that hold the places of its DAG (or backfill), `before` those queued
     earlier; a paused backfill has no places. `schedulers` are those that are online. `holder` is the command
-    that executes it, of `file`.
+    that executes it, of `file`. `due`: when its schedule was to fire it; `late`: nothing had started in time.
     """
 
     number: int
@@ -57,6 +57,8 @@ class Run:
     paused: bool = False
     cancel_cause: str | None = None
     lane: str = "live"
+    due: datetime | None = None
+    late: bool = False
     holder: Worker | None = None
     file: str = ""
     places: int = 1

@@ -64,22 +64,28 @@ def _of_run(facts: Facts) -> Iterator[Reason]:
 def _promotion(run: Run) -> Reason:
     """Why a queued run does not begin."""
     if run.places == 0:
-        text = f"run {run.number} waits: its backfill is paused"
+        text = f"{_due(run)} waits: its backfill is paused"
         if run.lane != "backfill":
-            text = f"run {run.number} waits: {run.dag} may have no active runs"
+            text = f"{_due(run)} waits: {run.dag} may have no active runs"
         return Reason("no_places", text, "resume the backfill, or raise max_active_runs")
     if len(run.active) >= run.places:
         places = f"{run.dag} may have {run.places} active, and has {_runs(run.active)}"
-        text = f"run {run.number} waits for a place: {places}"
+        text = f"{_due(run)} waits for a place: {places}"
         return Reason("max_active_runs", text, "wait for one of them, cancel one, or raise max_active_runs")
     if len(run.active) + len(run.before) >= run.places:
-        text = f"run {run.number} waits behind {_runs(run.before)}, queued before it"
+        text = f"{_due(run)} waits behind {_runs(run.before)}, queued before it"
         return Reason("runs_before", text, "wait, cancel one of them, or raise max_active_runs")
     if not run.schedulers:
-        text = f"run {run.number} is queued, and no scheduler is alive to start it"
+        text = f"{_due(run)} is queued, and no scheduler is alive to start it"
         return Reason("no_scheduler", text, "start one: fustgo standalone, or fustgo scheduler")
-    text = f"run {run.number} is queued; nothing keeps it"
+    text = f"{_due(run)} is queued; nothing keeps it"
     return Reason("about_to_start", text, "wait: a scheduler starts it within seconds")
+
+
+def _due(run: Run) -> str:
+    """A run, and when it should have started where a schedule has fired it."""
+    at = f", due {run.due.isoformat(timespec='seconds')}" if run.due else ""
+    return f"run {run.number}{at}{' and late,' if run.late else ',' if at else ''}"
 
 
 def _cancelling(facts: Facts) -> Iterator[Reason]:

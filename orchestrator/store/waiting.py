@@ -114,6 +114,8 @@ def _run(connection: Connection, run: Run, dag: Dag, known: Mapping[int, facts.W
         paused=run.paused,
         cancel_cause=run.cancel_cause,
         lane=run.lane,
+        due=run.due_at,
+        late=run.late,
         holder=known.get(run.held_by) if run.held_by is not None else None,
         file=run.file or "FILE",
         places=places,

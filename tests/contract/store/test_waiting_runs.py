@@ -33,6 +33,16 @@ def test_a_queued_run_of_a_dag_with_as_many_active_ones_as_it_may_have(services:
     assert "max_active_runs" in reason.remedy
 
 
+def test_a_queued_run_of_a_schedule_says_when_it_was_due(services: Services) -> None:
+    services.enter("scheduler")
+    run = services.start(ONE, RunState.QUEUED, run_type="scheduled", due_at=START)
+    due = f"run {run.number}, due {START.isoformat()}"
+    assert services.only(run, "about_to_start").text == f"{due}, is queued; nothing keeps it"
+    with services.database.transaction() as connection:
+        runs.change(connection, run.number, late=True)
+    assert services.only(run, "about_to_start").text == f"{due} and late, is queued; nothing keeps it"
+
+
 def test_a_queued_run_behind_others(services: Services) -> None:
     services.enter("scheduler")
     first, run = services.start(ONE, RunState.QUEUED), services.start(ONE, RunState.QUEUED)
