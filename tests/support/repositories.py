@@ -41,11 +41,11 @@ def git(*arguments: str, folder: Path) -> str:
 class Bare:
     """A bare repository, with a clone of it in which commits are made."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ids: str = "sha1") -> None:
         self.path, self.work = folder / "bare.git", folder / "work"
         for path, option in ((self.path, "--bare"), (self.work, "--quiet")):
             path.mkdir(parents=True)
-            git("init", "--quiet", option, "--initial-branch=main", folder=path)
+            git("init", "--quiet", option, "--initial-branch=main", f"--object-format={ids}", folder=path)
 
     def commit(self, files: Mapping[str, str | None], *, branch: str = "main", amend: bool = False) -> str:
         """Write these files (None removes one), commit and push; the commit. `amend` rewrites the last."""

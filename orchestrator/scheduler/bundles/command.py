@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import select
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -144,7 +145,8 @@ class Git:
         kind = FustgoError if hint else GitFailed
         return kind(
             self.remote.masked(f"{self.remote.url}: git {verb}: {why}"),
-            hint=hint or f"`git ls-remote {self.remote.url}` as the user of the scheduler says more",
+            hint=hint
+            or f"`git ls-remote {shlex.quote(self.remote.url)}` as the user of the scheduler says more",
         )
 
 

@@ -51,6 +51,7 @@ class Repository:
         self._git = Git(remote, stop, silence)
         self._mirror = Mirror(self._git, artifacts)
         self._claim = Claim(artifacts)
+        self._told: set[tuple[str, str]] = set()
         self._commit, self._tree = "", Tree("", Path(), {})
 
     def look(self) -> Tree | None:
@@ -111,6 +112,7 @@ class Repository:
             raise type(error)(error.message.replace(str(root), self.folder), hint=error.hint) from error
         except OSError as error:
             raise FustgoError(f"the checkout {root} cannot be read: {error.strerror}") from error
-        for path, why in seen.left_out.items():
+        for path, why in sorted(seen.left_out.items() - self._told):
             _log.warning("%s/%s %s: it is not loaded with the DAGs", self.folder, path, why)
+        self._told |= seen.left_out.items()
         return Tree(version, root, digests)

@@ -23,6 +23,7 @@ from orchestrator.scheduler.bundles.command import SILENCE, Git, GitFailed, git_
 from orchestrator.scheduler.bundles.frozen import claim, publish, staging, writing
 from orchestrator.store.artifacts import bundle_tree
 
+SHA256 = 64  # digits of a commit id in a repository that counts by it
 _PAUSE = 0.05  # seconds
 _OURS_ALONE = {
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -52,25 +53,26 @@ class Mirror:
         with writing(bundle_tree(self._artifacts, commit)), self._alone() as lock:
             if claim(self._artifacts, commit):
                 return commit
-            commit = self._fetched(ref, lock)
+            commit = self._fetched(ref, commit, lock)
             if not claim(self._artifacts, commit):
                 self._extract(commit, lock)
             self._tidy(lock)
             return commit
 
-    def _fetched(self, ref: str, lock: int) -> str:
+    def _fetched(self, ref: str, commit: str, lock: int) -> str:
         is_old = self._path.is_dir()
         try:
-            return self._fetch(ref, lock)
+            return self._fetch(ref, commit, lock)
         except GitFailed:
             if not is_old:
                 raise
         shutil.rmtree(self._path)  # perhaps it is the mirror that is broken: a process was killed in it
-        return self._fetch(ref, lock)
+        return self._fetch(ref, commit, lock)
 
-    def _fetch(self, ref: str, lock: int) -> str:
+    def _fetch(self, ref: str, commit: str, lock: int) -> str:
         if not (self._path / "HEAD").exists():
-            self._git.run("init", "--quiet", "--bare", "--template=", str(self._path), lock=lock)
+            ids = "--object-format=sha256" if len(commit) == SHA256 else "--object-format=sha1"
+            self._git.run("init", "--quiet", "--bare", "--template=", ids, str(self._path), lock=lock)
         (self._path / "info").mkdir(exist_ok=True)
         (self._path / "info" / "attributes").write_text(_NO_ATTRIBUTES)
         here = f"refs/fustgo/{ref.removeprefix('refs/')}"

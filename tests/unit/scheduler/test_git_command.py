@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import socket
@@ -16,6 +17,7 @@ from orchestrator.errors import FustgoError, UsageError
 from orchestrator.scheduler.bundles import Interrupted, source_of
 from orchestrator.scheduler.bundles.command import Git, last_words
 from orchestrator.scheduler.bundles.git import Repository
+from orchestrator.scheduler.bundles.mirror import Mirror
 from orchestrator.scheduler.bundles.remote import Remote, remote_of
 from orchestrator.settings import BundleSettings
 from tests.support.repositories import Bare, fails, look, serving, source
@@ -89,6 +91,18 @@ def test_a_look_that_waits_is_ended_when_told_to_stop(silent: str, artifacts: Pa
     assert are_gone(silent)
     os.close(receiving)
     os.close(sending)
+
+
+def test_a_mirror_that_another_holds_for_long_is_an_error_that_says_so(bare: Bare, artifacts: Path) -> None:
+    remote = Remote(str(bare.path))
+    mirror = Mirror(Git(remote), artifacts, patience=0.1)
+    commit = bare.run("rev-parse", "HEAD")
+    (artifacts / "git").mkdir(parents=True)
+    with (artifacts / "git" / f"{remote.key}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(FustgoError, match="another process has its mirror .* for more than 0.1 s"):
+            mirror.check_out("refs/heads/main", commit)
+    assert mirror.check_out("refs/heads/main", commit) == commit
 
 
 def test_a_password_is_used_and_told_to_nobody(

@@ -67,6 +67,24 @@ def test_a_commit_that_was_asked_for_needs_its_repository_only_once(bare: Bare, 
     assert look(source(bare.path, artifacts, ref=commit)).version == f"{commit}/dags"
 
 
+@pytest.mark.parametrize("ids", ["sha1", "sha256"])
+def test_a_repository_may_count_by_either_hash(tmp_path: Path, artifacts: Path, ids: str) -> None:
+    bare = Bare(tmp_path / "counted", ids=ids)
+    commit = bare.commit({"dags/a.py": DAG})
+    for ref in ("main", commit):
+        assert look(source(bare.path, artifacts / ref, ref=ref)).version == f"{commit}/dags"
+
+
+def test_what_is_left_out_is_said_once(bare: Bare, artifacts: Path, caplog: pytest.LogCaptureFixture) -> None:
+    followed = source(bare.path, artifacts)
+    for text in ("1", "2"):
+        bare.commit({"dags/a.py": text, "dags/large.json": " " * (1 << 20) + "1"})
+        assert look(followed).digests.keys() == {"a.py"}
+    assert [record.message for record in caplog.records] == [
+        f"{bare.path}@HEAD/dags/large.json is larger than 1 MiB: it is not loaded with the DAGs"
+    ]
+
+
 def test_a_branch_that_was_rewritten_is_followed(bare: Bare, artifacts: Path) -> None:
     followed = source(bare.path, artifacts, ref="main")
     look(followed)
