@@ -8,7 +8,7 @@ from itertools import islice
 
 from orchestrator.client.surface import Surface
 from orchestrator.runs.firing import ScheduleFacts, Tick, upcoming
-from orchestrator.store import bundles, dag_views, schedules
+from orchestrator.store import dag_views, schedules
 from orchestrator.store.dag_views import DagView
 from orchestrator.store.tables.services import Bundle
 from orchestrator.store.verbs.dag_pausing import DagPause, set_paused
@@ -65,7 +65,7 @@ class Schedules(Surface):
     def list_bundles(self) -> list[Bundle]:
         """Where the services load DAGs from; `error` of one says why its newest state cannot be read."""
         with self.database.read() as connection:
-            return bundles.list_bundles(connection)
+            return dag_views.list_bundles(connection)
 
 
 def _firing(facts: ScheduleFacts, ticks: tuple[Tick, ...]) -> Firing:

@@ -1,4 +1,4 @@
-"""What people are shown of the DAGs that the services have loaded."""
+"""What people are shown of the DAGs that the services have loaded, and of where they come from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from orchestrator.store import bundles
 from orchestrator.store.dags import BUNDLE
 from orchestrator.store.tables import Dag, DagVersion, Run, table_of
 from orchestrator.store.tables.entity import value
@@ -48,10 +47,16 @@ def find_dag(connection: Connection, dag_id: str) -> DagView:
     return _views(connection, [known_dag(connection, dag_id)])[0]
 
 
+def list_bundles(connection: Connection) -> list[Bundle]:
+    """The bundles that a scheduler has met, by name."""
+    bundles = table_of(Bundle)
+    return [value(Bundle, row) for row in connection.execute(select(bundles).order_by(bundles.c.name))]
+
+
 def _views(connection: Connection, found: list[Dag]) -> list[DagView]:
     ids = [dag.id for dag in found]
     newest, planned = _newest_runs(connection, ids), _schedules(connection, ids)
-    known = {bundle.name: bundle for bundle in bundles.list_bundles(connection)}
+    bundles = {bundle.name: bundle for bundle in list_bundles(connection)}
     texts = select(versions).where(versions.c.id.in_([dag.version for dag in found]))
     by_id = {row.id: value(DagVersion, row) for row in connection.execute(texts)}
     return [
@@ -60,7 +65,7 @@ def _views(connection: Connection, found: list[Dag]) -> list[DagView]:
             by_id[dag.version or 0],
             newest.get(dag.id),
             planned.get(dag.id),
-            known.get(dag.bundle or ""),
+            bundles.get(dag.bundle or ""),
         )
         for dag in found
     ]
