@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.store.tables import Attempt
-from tests.support.plugin_files import VISITS
+from orchestrator.store.tables import Attempt, Dag, Run
+from tests.support.plugin_files import BROKEN, VISITS, tree
 from tests.support.services_site import ServicesSite, services_site
 
 PATIENT = f"""
@@ -89,3 +89,50 @@ def test_a_stateful_plugin_survives_a_kill_and_no_verb_imports_it(site: Services
     refused = site.fustgo("runs", "clear", str(run), "--yes")
     assert "has published out with mode error_if_exists" in refused.err, refused
     assert imported.read_text() == before != ""
+
+
+MARK = """
+import pyarrow as pa
+
+from orchestrator.sdk.operator import operator
+from orchestrator.sdk.processor import Processor
+
+
+@operator("mark")
+class Mark(Processor):
+    def process(self, batch, port):
+        yield batch.append_column("mark", pa.array(["{mark}"] * batch.num_rows))
+"""
+MARKED = """
+id: {name}
+nodes:
+  - {{id: rows, type: generate, config: {{rows: 2}}}}
+  - {{id: mark, type: mark, from: rows}}
+  - {{id: out, type: csv, kind: output, from: mark, config: {{path: out.csv}}}}
+"""
+
+
+def test_each_bundle_has_its_own_plugins_and_a_broken_one_is_told_until_it_is_mended(tmp_path: Path) -> None:
+    names = ("sales", "finance")
+    settings = tmp_path / "fustgo.yaml"
+    bundles = (f"  {name}: {{path: {name}, poll: 100ms}}\n" for name in names)
+    settings.write_text("".join(["bundles:\n", *bundles]))
+    with services_site(tmp_path, {}, {"FUSTGO_CONFIG": str(settings)}) as site:
+        for name in names:
+            files = {f"{name}.yaml": MARKED.format(name=name), "plugins/mark.py": MARK.format(mark=name)}
+            tree(site.project / name / "dags", files)
+        broken = tree(site.project / "sales/dags", {"plugins/broken.py": BROKEN}) / "plugins/broken.py"
+        standalone = site.serving(site.service("standalone"))
+        site.until(lambda: len(site.table(Dag)) == 2, "both DAGs")
+        for name in names:
+            site.trigger(name)
+        site.until(lambda: {run.state for run in site.table(Run)} == {"success"}, "the runs")
+        for name in names:
+            assert (site.project / name / "out.csv").read_text().splitlines()[1].endswith(f",{name}")
+        [told] = site.json("dags", "errors")["files"]
+        assert (told["bundle"], told["file"]) == ("sales", "plugins/broken.py")
+        assert f"{broken}:7: NameError: name 'undefined' is not defined" in told["message"]
+        broken.write_text(BROKEN.replace("gap = undefined", "pass"))
+        site.until(lambda: not site.client.load_errors(), "the end of the error")
+        standalone.signal(signal.SIGTERM)
+        assert standalone.wait() == 0, site.said()
