@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from orchestrator.errors import UsageError
 from orchestrator.settings.values import without_password
@@ -82,10 +82,13 @@ class Remote:
 def remote_of(git: str) -> Remote:
     """The repository that a setting names: a URL, `user@host:path`, or the absolute path of a folder.
 
-    Raises UsageError for a password where git cannot use one.
+    Raises UsageError for a password where git cannot use one, or that ends too early to be known for one.
     """
-    parts = urlsplit(git) if "://" in git else None
-    if parts is None or "@" not in parts.netloc:
+    if "://" not in git:
+        return Remote(git)
+    parts = urlsplit(git)
+    _check_port(parts)
+    if "@" not in parts.netloc:
         return Remote(git)
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
     if parts.scheme not in ("http", "https"):
@@ -99,3 +102,14 @@ def remote_of(git: str) -> Remote:
     if not all(secret.isprintable() for secret in secrets):
         raise UsageError(f"{without_password(git)}: the user or password has a character that none can have")
     return Remote(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), *secrets)
+
+
+def _check_port(parts: SplitResult) -> None:
+    """A password with a slash looks like a port: what cannot be one is not shown."""
+    try:
+        _ = parts.port
+    except ValueError:
+        raise UsageError(
+            f"bundle.git: the {parts.scheme} address has no number for a port",
+            hint="in a user or password write / as %2F, ? as %3F, # as %23, @ as %40, : as %3A and % as %25",
+        ) from None

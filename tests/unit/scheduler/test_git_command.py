@@ -148,6 +148,9 @@ def test_an_address_shows_no_secret_and_a_password_for_ssh_is_refused() -> None:
     with pytest.raises(UsageError, match="takes no password") as caught:
         remote_of("ssh://git:hidden@example.org/x.git")
     assert "hidden" not in str(caught.value)
+    with pytest.raises(UsageError, match="no number for a port") as caught:
+        remote_of("https://me:hid/den@example.org/x.git")
+    assert "hid" not in str(caught.value)
 
 
 def test_other_helpers_of_git_are_not_run_even_where_an_address_gets_that_far(tmp_path: Path) -> None:
