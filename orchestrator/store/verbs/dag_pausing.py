@@ -1,4 +1,4 @@
-"""Pausing a DAG stops its schedule and nothing else (rule 10); unpausing plans anew when it fires."""
+"""Pausing a DAG stops its schedule and nothing else (rule 10.3); unpausing plans anew when it fires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pausing a DAG stops its schedule and nothing else; what people are told that it will fire."""
+"""Pausing a DAG stops its schedule and nothing else (rule 10.3); what people are told that it will fire."""
 
 from __future__ import annotations
 
