@@ -259,7 +259,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_runs_open",
         "runs",
-        ["state"],
+        ["state", "dag"],
         unique=False,
         sqlite_where=sa.text("state IN ('queued', 'running')"),
         postgresql_where=sa.text("state IN ('queued', 'running')"),

@@ -113,5 +113,5 @@ _HELD_BACK = (
     select(schedules.c.dag, schedules.c.next_fire_at, schedules.c.timetable)
     .select_from(WITH_DAG)
     .where(schedules.c.next_fire_at <= bindparam("due"), _UNTOLD, *FIRES)
-    .order_by(schedules.c.dag)
+    .order_by(schedules.c.next_fire_at)
 )

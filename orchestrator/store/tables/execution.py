@@ -65,7 +65,7 @@ class Run(Entity, table=True):
         partial_index(
             "ix_runs_trigger_key", "dag", "trigger_key", unique=True, where="trigger_key IS NOT NULL"
         ),
-        partial_index("ix_runs_open", "state", where="state IN ('queued', 'running')"),
+        partial_index("ix_runs_open", "state", "dag", where="state IN ('queued', 'running')"),
         partial_index(
             "ix_runs_due",
             "due_at",
