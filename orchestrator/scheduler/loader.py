@@ -162,6 +162,7 @@ class Loading:
             _log.info("removed %d trees of DAG files that nothing names any more", len(gone))
 
     def __enter__(self) -> Self:
+        self._retire()  # first: what only has another name now is not to be found twice
         for thread in self._threads:
             thread.start()
         return self

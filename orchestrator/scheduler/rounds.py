@@ -308,4 +308,4 @@ class Rounds:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
+    return f"{number} {what}{'s' * (number != 1)}"

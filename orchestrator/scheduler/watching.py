@@ -87,10 +87,13 @@ class Watch:
         self._seen: Seen | None = None
         self._said: str | None = None
         self._over = False
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._watch, name=f"watching {source.name}")
 
     def take(self) -> Seen | None:
-        """What was seen since it was asked last."""
+        """What was seen since it was asked last; raises what has ended the watch."""
+        if self._failure is not None:
+            raise self._failure
         with self._lock:
             seen, self._seen = self._seen, None
             self.news.clear()
@@ -108,6 +111,8 @@ class Watch:
                     due = self._now() + self._source.interval
         except Interrupted:
             pass
+        except BaseException as error:  # a defect of ours: who loads is to end by it
+            self._failure = error
         finally:
             with self._lock:
                 self._over = True
