@@ -42,6 +42,11 @@ def whole_number(text: str) -> int:
     return _number(text, 1, 2**63 - 1)
 
 
+def few(text: str) -> int:
+    """A number from 1 to 1,000, as an argument: of what has no end."""
+    return _number(text, 1, 1000)
+
+
 def slots(text: str) -> int:
     """A number of at least 0, as an argument."""
     return _number(text, 0, 2**31 - 1)

@@ -43,12 +43,18 @@ def moment(value: datetime | None) -> str:
 
 
 def local(value: datetime | None, zone: str = "UTC") -> str:
-    """An instant as the clocks of a zone show it, with their offset; a dash where there is none."""
+    """An instant as the clocks of a zone show it, with their offset, in UTC where this host does not know
+    the zone; a dash where there is none.
+    """
     if value is None:
         return "-"
-    from orchestrator.dag.timetable.zone import zone_of
+    from orchestrator.dag.timetable import ScheduleProblem, zone_of
 
-    return value.astimezone(zone_of(zone)).isoformat(" ", "seconds")
+    try:
+        clocks = zone_of(zone)
+    except ScheduleProblem:
+        clocks = zone_of("UTC")
+    return value.astimezone(clocks).isoformat(" ", "seconds")
 
 
 def apart(value: datetime, now: datetime) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli.arguments import add_json_argument, whole_number
+from orchestrator.cli.arguments import add_json_argument, few
 from orchestrator.cli.confirm import add_verb_arguments
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def register(verbs: Verbs) -> None:
     following = verbs.add_parser("next", help="the runs that a DAG's schedule makes next")
     following.add_argument("dag", metavar="ID", help="the id of a loaded DAG")
     following.add_argument(
-        "--count", type=whole_number, default=_COUNT, metavar="N", help=f"at most so many ({_COUNT})"
+        "--count", type=few, default=_COUNT, metavar="N", help=f"at most so many ({_COUNT})"
     )
     add_json_argument(following)
     following.set_defaults(run=_next)

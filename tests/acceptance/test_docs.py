@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import Shell
+from tests.support.loaded import load
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(
@@ -70,3 +71,6 @@ def test_the_readme_example_runs_in_both_forms(tmp_path: Path, home: Path) -> No
         assert result.code == 0, result
         assert (tmp_path / "out/adults.csv").read_text() == "full_name,age\nAda,36\n"
         (tmp_path / "out/adults.csv").unlink()
+    load(home, tmp_path, "adults.py")
+    result = shell.run("dags", "next", "adults", "--count", "1")
+    assert re.search(r"^20\d\d-\d\d-\d\d 02:00:00\+00:00  in ", result.out, re.MULTILINE), result

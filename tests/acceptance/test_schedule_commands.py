@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from orchestrator.store import schedules
 from orchestrator.store.dialects import upsert
-from orchestrator.store.tables import Dag, Run, table_of
+from orchestrator.store.tables import Dag, DagVersion, Run, table_of
 from orchestrator.store.tables.services import Bundle, Schedule
 from orchestrator.store.verbs.triggering import known_dag
 from tests.support.commands import Shell
@@ -222,6 +222,29 @@ def test_what_could_not_be_loaded_is_told_in_full(loaded: Shell) -> None:
     assert [bundle["name"] for bundle in found["bundles"]] == ["remote"]
     listed = loaded.run("dags", "list")
     assert "not read: bundle remote" in listed.err
+
+
+def test_a_zone_that_this_host_does_not_know_hides_nothing(loaded: Shell) -> None:
+    """The store may have been written on another; what needs the zone says so."""
+    schedule(loaded, timetable="30 2 * * *")
+    database = open_home(loaded.home)
+    versions, rows = table_of(DagVersion), table_of(Schedule)
+    with database.transaction() as connection:
+        (one,) = connection.execute(
+            select(versions).where(versions.c.id == known_dag(connection, "nightly").version)
+        )
+        document = {**one.document, "timezone": "Mars/Olympus"}
+        connection.execute(update(versions).where(versions.c.id == one.id).values(document=document))
+        connection.execute(update(rows).values(timezone="Mars/Olympus"))
+    database.close()
+    assert re.search(r"nightly .* 02:30:00\+00:00 ", said(loaded, "list"))
+    refused = loaded.run("dags", "next", "nightly")
+    assert (refused.code, "Mars/Olympus" in refused.err) == (2, True), refused
+
+
+def test_more_runs_than_anybody_reads_are_refused(shell: Shell) -> None:
+    refused = shell.run("dags", "next", "nightly", "--count", "1001")
+    assert (refused.code, "is not a whole number from 1 to 1,000" in refused.err) == (2, True), refused
 
 
 def test_without_a_store_the_commands_say_that_nothing_is_loaded(shell: Shell) -> None:
