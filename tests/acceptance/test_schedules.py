@@ -40,6 +40,11 @@ def held(context):
 
 
 @action
+def takes_a_moment():
+    Event().wait(0.2)
+
+
+@action
 def endless():
     Event().wait()
 
@@ -63,7 +68,7 @@ with DAG("one_at_a_time", schedule="1s", start_date=at(-5), end_date=at(0), catc
     held("held")
 
 with DAG("again_and_again", schedule="@continuous", start_date=at(-5)):
-    passes("passes")
+    takes_a_moment("takes_a_moment")
 
 with DAG("too_long", schedule="@once", dagrun_timeout="1s"):
     endless("endless")

@@ -106,7 +106,7 @@ def loaded(process: subprocess.Popen[str]) -> float:
     assert process.stdout is not None
     for line in process.stdout:
         if " as version " in line:
-            assert f" {FILES} DAGs of " in line, line
+            assert f" {FILES:,} DAGs of " in line, line
             return time.perf_counter() - began
     raise AssertionError("the scheduler ended")
 
