@@ -95,6 +95,7 @@ def site(at: At, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServicesS
     with services_site(tmp_path_factory.mktemp("schedules"), files) as made:
         standalone = made.serving(made.service("standalone"))
         yield made
+        (made.project / "go").touch()  # a run that waits for it would keep the standalone from its end
         standalone.end()
 
 
