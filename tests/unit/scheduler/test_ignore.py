@@ -41,7 +41,6 @@ PATTERNS = (
     ),
     *(
         "\\[a\\].py",
-        "[[]a].py",
         "[]a[]*",
         "éa.py",
         "a\\*.py",
@@ -51,6 +50,9 @@ PATTERNS = (
         "x/y/",
         "**",
         "*/*/",
+        "*.py\n!a.py",
+        "x/\n!x/a.py",
+        "# not these\n\nx/",
     ),
 )
 
@@ -73,5 +75,6 @@ def test_any_of_several_is_enough_and_none_names_nothing() -> None:
     patterns = Patterns(["a.py", "x/"])
     assert patterns.names_file("y/a.py")
     assert patterns.names_folder("x")
+    assert patterns.names_file("x/b.py")
     assert not patterns.names_file("x")
     assert not Patterns().names_file("a.py")
