@@ -239,7 +239,7 @@ class Rounds:
         wrong = {*contents.errors} - {*contents.slow}
         broken = f", {_count(len(wrong), 'file')} with errors" if wrong else ""
         slow = f", {_count(len(contents.slow), 'file')} set aside" if contents.slow else ""
-        dags = _count(len(contents.ids), "DAG")
+        dags = _count(len(contents.ids.difference(*self._abroad.values())), "DAG")
         assert contents.tree is not None
         return f"{dags} of {self._source.shown}{broken}{slow}, as version {contents.tree.version}"
 
@@ -308,4 +308,4 @@ class Rounds:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
+    return f"{number:,} {what}{'s' * (number != 1)}"

@@ -118,6 +118,16 @@ def test_a_broken_file_keeps_its_dags_and_their_ids() -> None:
     )
 
 
+def test_a_file_that_is_broken_when_the_scheduler_starts_keeps_what_was_loaded_of_it() -> None:
+    bundle = Bundle(a="x y", gone="z")
+    bundle.change(tree("v9", a="2", b="1"))
+    assert bundle.ids == {"x", "y", "z"}  # nothing is removed before its file was looked for
+    bundle.parse("a", error="a.py:1: wrong")
+    bundle.parse("b", "x")
+    bundle.settle()
+    assert ({*bundle.ids}, bundle.staying, {*bundle.wrong}) == ({"x", "y"}, {"a.py"}, {"a.py", "b.py"})
+
+
 def test_a_file_that_hangs_is_set_aside_and_not_tried_again_first() -> None:
     bundle = loaded_bundle()
     bundle.change(tree("v2", a="2", b="1"))
