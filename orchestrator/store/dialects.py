@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -74,20 +75,25 @@ class Word(TypeDecorator[StrEnum]):
 
 def upsert(connection: Connection, table: Table, values: dict[str, Any], *, key: str) -> None:
     """Insert a row, or overwrite the one that has the same `key`."""
-    statement = _insert(connection, table).values(values)
-    changed = {name: statement.excluded[name] for name in values if name != key}
-    connection.execute(statement.on_conflict_do_update(index_elements=[table.c[key]], set_=changed))
+    connection.execute(_upsert(connection.dialect.name, table, frozenset(values), key), values)
+
+
+@cache  # to make it takes several times as long as to execute it
+def _upsert(dialect: str, table: Table, names: frozenset[str], key: str) -> Any:
+    statement = _insert(dialect, table)
+    changed = {name: statement.excluded[name] for name in sorted(names - {key})}
+    return statement.on_conflict_do_update(index_elements=[table.c[key]], set_=changed)
 
 
 def insert_absent(
     connection: Connection, table: Table, values: dict[str, Any] | list[dict[str, Any]]
 ) -> None:
     """Insert a row or several, but for one that may not be there twice: another has inserted it just now."""
-    connection.execute(_insert(connection, table).values(values).on_conflict_do_nothing())
+    connection.execute(_insert(connection.dialect.name, table).values(values).on_conflict_do_nothing())
 
 
-def _insert(connection: Connection, table: Table) -> Any:
-    if connection.dialect.name == "postgresql":
+def _insert(dialect: str, table: Table) -> Any:
+    if dialect == "postgresql":
         from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
         return postgresql_insert(table)

@@ -85,7 +85,7 @@ def replan(connection: Connection, dag: int, now: datetime) -> None:
 
 def find_schedule(connection: Connection, dag: int) -> Schedule | None:
     """The schedule of a DAG, by its row's id: also of one that has lost it; None where it never had one."""
-    row = connection.execute(select(schedules).where(schedules.c.dag == dag)).first()
+    row = connection.execute(_OF_DAG, {"dag": dag}).first()
     return None if row is None else value(Schedule, row)
 
 
@@ -165,6 +165,7 @@ _NEXT = (
     .order_by(schedules.c.next_fire_at)
     .limit(1)
 )
+_OF_DAG = select(schedules).where(schedules.c.dag == bindparam("dag"))
 _ACTIVE = (
     select(runs.c.dag, func.count().label("active"))
     .where(
