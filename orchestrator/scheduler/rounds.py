@@ -165,11 +165,14 @@ class Rounds:
             self._save(found)
 
     def _said(self, parsed: Parsed) -> str | None:
-        """The error of a file: people are told of the file that they wrote, not of its copy."""
+        """The error of a file, such as every store can keep it: people are told of the file that they wrote,
+        not of its copy.
+        """
         assert self._contents.tree is not None
         if parsed.error is None:
             return None
-        return parsed.error.replace(f"{self._contents.tree.root}/", f"{self._source.folder}/")
+        text = parsed.error.replace(f"{self._contents.tree.root}/", f"{self._source.folder}/")
+        return text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
 
     def _save(self, news: News) -> None:
         """Store what was found; a DAG that the store cannot keep costs its own file only."""
@@ -179,7 +182,11 @@ class Rounds:
             stored = self._insist(
                 lambda: loading.store_files(self._database, self._place, news.dags, news.errors)
             )
+        except OutOfReachError:
+            raise
         except StoreError as error:
+            if not news.dags:
+                raise
             self._save_singly(news, error)
             return
         self._change.added += stored.added
@@ -193,7 +200,7 @@ class Rounds:
         self._warn_of_pools(dag for dag in news.dags if dag.dag_id in {*stored.added, *stored.changed})
 
     def _save_singly(self, news: News, error: StoreError) -> None:
-        if len(news.dags) < 2:
+        if len(news.dags) == 1:
             said = {dag.file: f"{self._source.folder}/{dag.file}: {error}" for dag in news.dags}
             self._contents.refuse(said)
             self._save(News([], {**news.errors, **said}))

@@ -7,19 +7,22 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from orchestrator.clock import SystemClock
-from orchestrator.errors import UsageError
+from orchestrator.errors import StoreError, UsageError
 from orchestrator.scheduler import rounds
 from orchestrator.settings import Settings
 from orchestrator.settings import load as load_settings
-from orchestrator.store import bundles, dag_views, loading
+from orchestrator.store import bundles, dag_views, loading, schedules
 from orchestrator.store.database import Database, open_database
+from orchestrator.store.loading import Loaded
 from orchestrator.store.tables import Dag
 from tests.support.loaded import Loader, load_once
 
@@ -123,6 +126,23 @@ def test_a_hanging_file_delays_no_change_of_another(site: Site, monkeypatch: pyt
     assert site.errors == {}
 
 
+def test_a_dag_that_the_store_cannot_keep_costs_its_own_file_only(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def set_but_b(connection: Connection, dag: Dag, entry: Loaded, now: datetime) -> None:
+        if dag.dag_id == "b":
+            raise StoreError("b does not fire: its zone is not known here")
+        set_schedule(connection, dag, entry, now)
+
+    set_schedule = schedules.set_schedule
+    monkeypatch.setattr(schedules, "set_schedule", set_but_b)
+    for name in ("a", "b", "c"):
+        site.write_yaml(name)
+    load_once(site.database, site.settings())
+    assert site.ids == ["a", "c"]
+    assert site.errors == {"b.yaml": f"{site.dags}/b.yaml: b does not fire: its zone is not known here"}
+
+
 def test_a_file_has_the_time_that_is_set(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "QUICK", 0.5)
     site.write(hangs__py=HANGS)
@@ -153,10 +173,12 @@ def test_what_is_ignored_later_is_removed_and_a_broken_file_removes_nothing(site
 
 
 def test_a_module_that_was_missing_mends_who_missed_it_and_a_new_tree_is_no_new_version(site: Site) -> None:
-    site.write(a__py=PYTHON)
+    site.write(a__py=PYTHON, odd__py="raise ValueError('\\0 \\udcff')  # DAG")
     with Loader(site.database, site.settings()) as loader:
         loader.serves()
         assert "No module named 'team'" in site.errors["a.py"]
+        assert site.errors["odd.py"].endswith(r"ValueError: \0 \udcff")
+        (site.dags / "odd.py").unlink()
         site.write(team_rows__py="ROWS = 1")
         loader.until(lambda: site.ids == ["numbers"] and not site.errors, "the DAG")
         before = site.rows["numbers"]
