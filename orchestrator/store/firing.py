@@ -42,7 +42,7 @@ AT_ONCE = 16  # ticks of a DAG that one transaction fires: others write to the s
 PATIENCE = 0.5  # seconds after which the rest is left to the next call
 SOON = timedelta(milliseconds=50)  # after which is looked again at a DAG that somebody else has just locked
 _log = logging.getLogger("fustgo.firing")
-_complained: set[tuple[str, str]] = set()
+_complained: set[tuple[str, str, str]] = set()
 
 
 @dataclass
@@ -77,8 +77,8 @@ def fire_due(database: Database) -> datetime | None:
         return first_after(connection, now)
 
 
-def _ready(database: Database, now: datetime) -> Iterator[int]:
-    """The DAGs that are due and have room, the longest due first, by their rows' ids."""
+def _ready(database: Database, now: datetime) -> Iterator[Dag]:
+    """The DAGs that are due and have room, the longest due first."""
     with database.read() as connection:
         due = [
             (part(Schedule, row, 0), part(Dag, row, len(schedules.c)))
@@ -88,22 +88,22 @@ def _ready(database: Database, now: datetime) -> Iterator[int]:
     for row, dag in due:
         try:
             if not facts_from(row, dag, active.get(dag.id, 0)).full:
-                yield dag.id
+                yield dag
         except UnreadableScheduleError as error:
-            _complain(database, error)
+            _complain(database, dag, error)
 
 
-def _fire_one(database: Database, dag: int) -> Fired | None:
+def _fire_one(database: Database, dag: Dag) -> Fired | None:
     """Fire and start one DAG; None where somebody else is about to."""
     try:
-        fired = database.run_transaction(lambda connection: fire(connection, dag, database.clock.now()))
+        fired = database.run_transaction(lambda connection: fire(connection, dag.id, database.clock.now()))
         crash_point("schedule.committed")
         if fired is not None and fired.ticks:
-            promotion.promote(database, dag, look=False)
+            promotion.promote(database, dag.id, look=False)
     except OutOfReachError:
         raise
     except StoreError as error:
-        _complain(database, error)
+        _complain(database, dag, error)
         return Fired()
     if fired is not None:
         _measure(fired, database.clock.now())
@@ -204,11 +204,11 @@ def _measure(fired: Fired, now: datetime) -> None:
         metrics.schedule_delay((now - tick.fire_time).total_seconds(), dag=fired.dag_id)
 
 
-def _complain(database: Database, error: StoreError) -> None:
+def _complain(database: Database, dag: Dag, error: StoreError) -> None:
     """Say once what is wrong with a schedule: it is found again each second."""
-    if (key := (database.place, error.message)) not in _complained:
+    if (key := (database.place, dag.dag_id, error.message)) not in _complained:
         _complained.add(key)
-        _log.error("%s", error)
+        _log.error("%s does not fire: %s", dag.dag_id, error)
 
 
 _DUE = (

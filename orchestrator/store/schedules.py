@@ -117,8 +117,7 @@ def timetable_of(row: Schedule, dag: Dag) -> Timetable:
         return _timetable(written, row.timezone, row.start_date, row.end_date)
     except ScheduleProblem as problem:
         raise UnreadableScheduleError(
-            f"{dag.dag_id} does not fire: its schedule {written} cannot be read on this host:"
-            f" {problem.message}",
+            f"the schedule {written} of {dag.dag_id} cannot be read on this host: {problem.message}",
             hint=problem.hint or "load its file again",
         ) from problem
 

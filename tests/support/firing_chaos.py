@@ -72,7 +72,7 @@ class FiringChaos:
         self.place.until(self._fires, "the first tick of each DAG")
         end = monotonic() + self.seconds
         while monotonic() < end:
-            self._replace(self.chance.randrange(2))
+            self._replace(self._victim())
         stop = self.place.database.clock.now()
         self._alive.append(self.place.scheduler())
         self.place.until(lambda: self._has_fired(stop), "the last tick of each DAG")
@@ -88,13 +88,16 @@ class FiringChaos:
         self._armed[started.process.pid] = arm
         return started
 
+    def _victim(self) -> int:
+        """One of them; one that has died by itself first, so that the other is not alone for long."""
+        dead = [index for index, scheduler in enumerate(self._alive) if scheduler.process.poll() is not None]
+        return dead[0] if dead else self.chance.randrange(len(self._alive))
+
     def _replace(self, index: int) -> None:
         """Kill one, or let it die where it is bound to; start another, perhaps after a while."""
         victim = self._alive[index]
-        self.pause.wait(self.chance.uniform(*self.away))
-        if self._armed[victim.process.pid]:
-            with suppress(subprocess.TimeoutExpired):
-                victim.process.wait(4)
+        with suppress(subprocess.TimeoutExpired):
+            victim.process.wait(4 if self._armed[victim.process.pid] else self.chance.uniform(*self.away))
         if victim.process.poll() is None:
             self.told.kills += 1
         else:

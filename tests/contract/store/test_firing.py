@@ -182,6 +182,7 @@ def test_a_schedule_whose_stages_cannot_be_read_stops_no_other(
 
     monkeypatch.setattr(lifecycle, "create_run", refuse)
     firing.fire_due(site.database)
+    assert [record.getMessage() for record in caplog.records] == ["broken does not fire: no"]
     assert (site.dates(broken), site.dates(whole)) == ([], [START])
     assert site.of(broken).next_fire_at == START
     monkeypatch.undo()

@@ -19,6 +19,7 @@ from orchestrator.runs.states import Outcome, RunState
 from orchestrator.store import dags, firing, promotion, steps
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.schedules import schedules
+from orchestrator.store.tables import Dag
 from tests.protocol.names import FIRING_STEPS
 from tests.support.schedules import Scheduled
 from tests.support.store import START, Command, ManualClock
@@ -242,21 +243,21 @@ def test_lock_and_compare_each_do_it_alone_and_without_both_a_date_is_fired_twic
     assert len(site.dates(dag)) == 13
 
 
-def moved_before_the_runs(database: Database, dag: int) -> firing.Fired | None:
+def moved_before_the_runs(database: Database, dag: Dag) -> firing.Fired | None:
     """Two transactions: the schedule is moved on in the first, the runs are inserted in the second."""
     planned: list[Any] = []
     insert = firing._insert_run
     firing._insert_run = lambda connection, *values: planned.append(values)
     try:
         fired = database.run_transaction(
-            lambda connection: firing.fire(connection, dag, database.clock.now())
+            lambda connection: firing.fire(connection, dag.id, database.clock.now())
         )
     finally:
         firing._insert_run = insert
     crash.crash_point("schedule.committed")
     for values in planned:
         database.run_transaction(lambda connection, values=values: insert(connection, *values))  # type: ignore[misc]
-    promotion.promote(database, dag)
+    promotion.promote(database, dag.id)
     return fired
 
 
