@@ -104,8 +104,9 @@ class FiringChaos:
             self.told.crashes += 1
         self.place.kill(victim)
         self.pause.wait(self.chance.uniform(0, 0.5))
-        arm = f"{self.chance.choice(FIRING_STEPS)}@{self.chance.randint(1, 5)}"
-        self._alive[index] = self._start(self.chance.choice(("", arm)))
+        arm = f"{self.chance.choice(FIRING_STEPS)}@{self.chance.randint(1, 12)}"
+        is_other_armed = self._armed[self._alive[1 - index].process.pid]
+        self._alive[index] = self._start("" if is_other_armed else self.chance.choice(("", arm)))
 
     def _fires(self) -> bool:
         rows, files = self.place.table(Schedule), len([*(self.place.project / "dags").iterdir()])
