@@ -18,7 +18,7 @@ from orchestrator.scheduler.bundles.scan import Scan, Signature, scan, signature
 
 PAUSE = 0.05  # seconds after which a file that is being written shows it
 SETTLES_WITHIN = 1.0  # seconds; what is still written then is taken as it is
-THRIFT = 50  # a look is followed by a pause at least so many times as long: 2 % of a core
+THRIFT = 70  # a look is followed by a pause at least so many times as long: 1.4 % of a core
 _LEFT_OUT = "it is not loaded with the DAGs"
 _log = logging.getLogger("fustgo.loader")
 

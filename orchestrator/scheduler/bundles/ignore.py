@@ -25,7 +25,7 @@ class Patterns:
 
     def names_file(self, path: str) -> bool:
         """Whether they name this file, or a folder that it is in."""
-        return self._spec.match_file(path)
+        return bool(self._spec) and self._spec.match_file(path)  # asked of every file at each look
 
     def names_folder(self, path: str) -> bool:
         """Whether they name this folder, or one that it is in."""
