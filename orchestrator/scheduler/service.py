@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import StoreError
-from orchestrator.scheduler.loader import Loading
+from orchestrator.scheduler.loading.loader import Loading
 from orchestrator.scheduler.rescuer import Rescuer
 from orchestrator.settings import Settings
 from orchestrator.store import firing, hints, late, processes, promotion, timeouts, workers

@@ -34,7 +34,7 @@ from shared import ROWS
 with DAG("counts", doc_md="first"):
     Generate("n", rows=ROWS) >> Discard("d")
 """
-PATIENT = "from orchestrator.scheduler import rounds; rounds.QUICK = 600.0"
+PATIENT = "from orchestrator.scheduler.loading import rounds; rounds.QUICK = 600.0"
 
 
 def enter_a_dead_worker(database: Database) -> int:

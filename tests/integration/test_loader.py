@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from orchestrator.clock import SystemClock
 from orchestrator.errors import StoreError, UsageError
-from orchestrator.scheduler import rounds
+from orchestrator.scheduler.loading import rounds
 from orchestrator.settings import Settings
 from orchestrator.settings import load as load_settings
 from orchestrator.store import bundles, dag_views, loading, schedules

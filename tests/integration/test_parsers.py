@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.scheduler import parsers as parsers_module
 from orchestrator.scheduler.bundles import Interrupted
-from orchestrator.scheduler.parsers import Parsed, Parsers
+from orchestrator.scheduler.parsing import parsers as parsers_module
+from orchestrator.scheduler.parsing.parsers import Parsed, Parsers
 from orchestrator.store import processes
 
 SECONDS = 30.0
@@ -357,7 +357,8 @@ def test_a_scheduler_that_is_killed_leaves_neither_the_process_nor_its_forks(
     text = f"tells({str(tree / 'said')!r}, os.getpid(), os.getppid())\nsignal.pause()\n"
     write(tree, {"a.py": WORDS + text})
     code = (
-        "import os, sys; from pathlib import Path; from orchestrator.scheduler.parsers import Parsers\n"
+        "import os, sys; from pathlib import Path\n"
+        "from orchestrator.scheduler.parsing.parsers import Parsers\n"
         "list(Parsers(Path(sys.argv[1]), os.pipe()[0]).parse(Path(sys.argv[2]), ['a.py'], 600))"
     )
     scheduler = subprocess.Popen([sys.executable, "-c", code, str(project), str(tree)])
@@ -387,7 +388,7 @@ def test_the_zygote_imports_operators_and_no_store_and_uses_no_library_before_it
 import os, sys
 import polars, pyarrow.compute
 before = len(os.listdir("/proc/self/task"))
-from orchestrator.scheduler import parsing, reading
+from orchestrator.scheduler.parsing import reading, zygote
 reading.prepare()
 print(before, len(os.listdir("/proc/self/task")), *sys.modules)
 """

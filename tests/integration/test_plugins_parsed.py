@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from orchestrator.dag.candidates import candidates
-from orchestrator.scheduler.parsers import Parsed, Parsers
+from orchestrator.scheduler.parsing.parsers import Parsed, Parsers
 from tests.support.plugin_files import BROKEN, DAG_PYTHON, DAG_YAML, VISITS, tree
 
 FILES = {

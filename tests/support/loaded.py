@@ -15,7 +15,7 @@ from orchestrator import settings
 from orchestrator.clock import SystemClock
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome
-from orchestrator.scheduler.loader import Loading
+from orchestrator.scheduler.loading.loader import Loading
 from orchestrator.store import processes, promotion, steps, workers
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.logs import log_path

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.dag.candidates import candidates
-from orchestrator.scheduler.changes import Known, Wanted, concerns_all, to_parse
+from orchestrator.scheduler.loading.changes import Known, Wanted, concerns_all, to_parse
 
 ONE = frozenset({"one"})
 BEFORE = {

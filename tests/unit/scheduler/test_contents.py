@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator.scheduler.bundles import Tree
-from orchestrator.scheduler.contents import Contents, News
-from orchestrator.scheduler.parsers import Parsed
+from orchestrator.scheduler.loading.contents import Contents, News
+from orchestrator.scheduler.parsing.parsers import Parsed
 from orchestrator.store.loading import Loaded
 
 

@@ -175,7 +175,7 @@ class _Process:
         self._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._answers: dict[str, tuple[int, float]] = {}  # with when it was asked for
         self._ready = False
-        command = [sys.executable, "-P", "-m", "orchestrator.scheduler.parsing", str(other.fileno())]
+        command = [sys.executable, "-P", "-m", "orchestrator.scheduler.parsing.zygote", str(other.fileno())]
         # A file is read by one thread; a library of two at work for each core would only be in the way.
         environ = {"POLARS_MAX_THREADS": "1", **scrubbed(os.environ)}
         with other:

@@ -1,8 +1,8 @@
 """The zygote that reads DAG files: each in a fork of its own, which can harm nothing but its own answer.
 
 It has imported what reading needs, and never runs code of users itself. Its environment has no `FUSTGO_*`,
-its working folder is the project. Run as `python -P -m orchestrator.scheduler.parsing FD`, where FD is a
-socket to the scheduler:
+its working folder is the project. Run as `python -P -m orchestrator.scheduler.parsing.zygote FD`, where FD
+is a socket to the scheduler:
 
     scheduler -> zygote   {"tree", "file", "patience"}, with an empty file in memory for the answer
                           {} where nobody wants to know any more what is under way
@@ -50,7 +50,7 @@ class Zygote:
 
     def __init__(self, control: socket.socket) -> None:
         """Import everything, and say so."""
-        from orchestrator.scheduler.reading import prepare
+        from orchestrator.scheduler.parsing.reading import prepare
 
         self._control, self._readers = control, dict[int, Reader]()
         self._registry = prepare()
@@ -177,7 +177,7 @@ def _read(zygote: int, request: dict[str, Any], answer: int, registry: Registry)
         be_a_fork(zygote)
         this = os.getpid()
 
-        from orchestrator.scheduler.reading import read_file
+        from orchestrator.scheduler.parsing.reading import read_file
 
         found = read_file(Path(request["tree"]), request["file"], registry)
         text = json.dumps(found).encode()

@@ -16,8 +16,8 @@ from typing import Self
 from orchestrator.clock import SystemClock
 from orchestrator.errors import FustgoError, StoreError
 from orchestrator.scheduler.bundles import frozen, source_of
-from orchestrator.scheduler.rounds import CannotBegin, Rounds
-from orchestrator.scheduler.watching import Alarm
+from orchestrator.scheduler.loading.rounds import CannotBegin, Rounds
+from orchestrator.scheduler.loading.watching import Alarm
 from orchestrator.settings import Settings
 from orchestrator.settings.bundles import BundleSettings
 from orchestrator.store import bundles

@@ -16,9 +16,9 @@ from orchestrator.clock import SystemClock
 from orchestrator.dag.stages import StageGraph
 from orchestrator.errors import FustgoError, StoreError
 from orchestrator.scheduler.bundles import Interrupted, Source
-from orchestrator.scheduler.contents import Contents, News
-from orchestrator.scheduler.parsers import Parsed, Parsers
-from orchestrator.scheduler.watching import Alarm, Seen, Watch
+from orchestrator.scheduler.loading.contents import Contents, News
+from orchestrator.scheduler.loading.watching import Alarm, Seen, Watch
+from orchestrator.scheduler.parsing.parsers import Parsed, Parsers
 from orchestrator.settings.bundles import BundleSettings
 from orchestrator.store import bundles, loading, pools
 from orchestrator.store.bundles import BundleLost, Claim

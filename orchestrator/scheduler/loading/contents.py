@@ -12,9 +12,9 @@ from itertools import islice
 
 from orchestrator.dag.candidates import candidates
 from orchestrator.scheduler.bundles import Tree
-from orchestrator.scheduler.changes import Digests, Known, concerns_all, to_parse
-from orchestrator.scheduler.owners import Owners
-from orchestrator.scheduler.parsers import Parsed
+from orchestrator.scheduler.loading.changes import Digests, Known, concerns_all, to_parse
+from orchestrator.scheduler.loading.owners import Owners
+from orchestrator.scheduler.parsing.parsers import Parsed
 from orchestrator.store.loading import Loaded
 
 
