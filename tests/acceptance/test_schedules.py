@@ -92,8 +92,9 @@ def at() -> At:
 def site(at: At, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServicesSite]:
     """A standalone that has loaded the DAGs."""
     files = {"all.py": DAGS.format(began=at(0).isoformat())}
-    with services_site(tmp_path_factory.mktemp("schedules"), files) as made:
-        standalone = made.serving(made.service("standalone"))
+    soon = {"FUSTGO_WORKER__GRACE": "500ms"}
+    with services_site(tmp_path_factory.mktemp("schedules"), files, soon) as made:
+        standalone = made.serving(made.service("standalone", slots=4))
         yield made
         (made.project / "go").touch()  # a run that waits for it would keep the standalone from its end
         standalone.end()
