@@ -15,6 +15,8 @@ MAX_RESULT = 64 * 1024
 """Bytes of a stage's result as JSON."""
 VARIABLE_KEY = re.compile(r"[A-Za-z0-9_.-]{1,250}")
 """What a variable may be called; templates reach those that are `[A-Za-z_][A-Za-z0-9_]*`."""
+MAX_MESSAGE = 8 << 10
+"""Characters of what is said of a failure; where there is a log, that has the rest."""
 _BROKEN = re.compile("[\0\ud800-\udfff]")
 
 
@@ -41,6 +43,13 @@ def readable(text: str) -> str:
     if text.isascii() and "\0" not in text:
         return text
     return _BROKEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def fitting(text: str) -> str:
+    """A message, cut where it is longer than what is kept of one."""
+    if len(text) <= MAX_MESSAGE:
+        return text
+    return f"{text[:MAX_MESSAGE]}... (cut: it has {len(text):,} characters)"
 
 
 def _broken_in(value: Any) -> str:

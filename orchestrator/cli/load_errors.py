@@ -12,6 +12,8 @@ from orchestrator.cli.arguments import add_json_argument
 if TYPE_CHECKING:
     from orchestrator.store.tables.services import Bundle, LoadError
 
+NAMED = 5  # files that a list of DAGs names as not loaded
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
@@ -46,13 +48,19 @@ def bundles_as_json(bundles: list[Bundle]) -> list[dict[str, object]]:
 
 
 def print_shortly(files: list[LoadError], bundles: list[Bundle]) -> None:
-    """On standard error what a list of DAGs lacks: each broken file, each source that cannot be read."""
+    """On standard error what a list of DAGs lacks: broken files, sources that cannot be read."""
     for bundle in bundles:
         if bundle.error is not None:
             print(f"\nnot read: {_said_of_bundle(bundle)}", file=sys.stderr)
-    for error in files:
-        where = "" if error.bundle == "default" else f" of bundle {error.bundle}"
-        print(f"\nnot loaded: {error.file}{where}\n{_indented(error.message)}", file=sys.stderr)
+    if files:
+        print(f"\nnot loaded: {_named(files)}; `fustgo dags errors` says why", file=sys.stderr)
+
+
+def _named(files: list[LoadError]) -> str:
+    """The first few of the files."""
+    names = [e.file if e.bundle == "default" else f"{e.file} of bundle {e.bundle}" for e in files]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _said_of_bundle(bundle: Bundle) -> str:

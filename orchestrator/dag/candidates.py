@@ -37,5 +37,7 @@ def may_hold_dags(path: Path) -> bool:
     from orchestrator.dag.yaml_reader import read_json, read_yaml
 
     text = path.read_text(encoding="utf-8-sig")
+    if all(line.startswith("#") for line in map(str.strip, text.splitlines()) if line):
+        return False
     document, _ = (read_json if path.suffix == ".json" else read_yaml)(text, str(path))
     return isinstance(document, Mapping) and not document.keys().isdisjoint({"nodes", *SHORT_KEYS})

@@ -15,6 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     ValidationInfo,
     field_validator,
 )
@@ -75,7 +76,7 @@ class EngineSettings(_Group):
         default="async", description="sync runs a stage in one thread; the result is the same."
     )
     batch_size: int = Field(default=65_536, ge=1, le=10_000_000, description="The most rows of a batch.")
-    chain: bool = Field(default=True, description="Whether row-wise processors are run as one.")
+    chain: StrictBool = Field(default=True, description="Whether row-wise processors are run as one.")
     buffer: BufferSettings = Field(default=BufferSettings(), description="How much may wait on an edge.")
     checkpoint: CheckpointSettings = Field(
         default=CheckpointSettings(), description="How often the state is made durable."
@@ -103,7 +104,9 @@ class Header(_Group):
     )
     start_date: Moment | None = Field(default=None, description="The first time at which it may be due.")
     end_date: Moment | None = Field(default=None, description="The last time at which it may be due.")
-    catchup: bool = Field(default=False, description="Whether times missed since start_date are made up for.")
+    catchup: StrictBool = Field(
+        default=False, description="Whether times missed since start_date are made up for."
+    )
     max_active_runs: int = Field(default=16, ge=1, description="Runs at a time.")
     max_active_tasks: int = Field(default=16, ge=1, description="Attempts at a time, over all its runs.")
     dagrun_timeout: Duration | None = Field(default=None, description="Longest time of a run.")

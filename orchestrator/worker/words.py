@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from orchestrator.kept import fitting
 from orchestrator.runs.report import Report
 from orchestrator.sdk.secrets import Secrets
 
-LONGEST = 8 << 10  # characters of a message, and of a hint; the log has the rest
 LAST_WORDS = 5  # lines that a death is told with
 _FATAL = "Fatal Python error"
 _FAULTING = "Current thread"
@@ -53,7 +53,4 @@ def last_words(lines: Sequence[str]) -> list[str]:
 
 
 def _fit(text: str, secrets: Secrets) -> str:
-    text = secrets.masked(text)
-    if len(text) <= LONGEST:
-        return text
-    return f"{text[:LONGEST]}... (cut: it has {len(text):,} characters)"
+    return fitting(secrets.masked(text))

@@ -83,8 +83,8 @@ def test_dags_are_listed_with_their_last_run_and_what_could_not_be_loaded(loaded
     assert listed.code == 0, listed
     for word in ("adults", "0 2 * * *", "yes", "1 success", "adults.py"):
         assert word in listed.out, listed
-    assert "not loaded: broken.yaml" in listed.err
-    assert "broken.yaml:3" in listed.err
+    assert "not loaded: broken.yaml; `fustgo dags errors` says why" in listed.err
+    assert "broken.yaml:3" in loaded.run("dags", "errors").out
     found = json.loads(loaded.run("dags", "list", "--json").out)
     assert [(dag["dag"], dag["schedule"], dag["last_run"]["number"]) for dag in found["dags"]] == [
         ("adults", "0 2 * * *", 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from orchestrator.clock import SystemClock
 from orchestrator.errors import FustgoError
 from orchestrator.scheduler.bundles import Interrupted, Tree
-from orchestrator.scheduler.bundles.frozen import Claim, digest, freeze
+from orchestrator.scheduler.bundles.frozen import Claim, SpoiledError, digest, freeze
 from orchestrator.scheduler.bundles.ignore import included
 from orchestrator.scheduler.bundles.scan import Scan, Signature, scan, signature_of
 
@@ -121,7 +121,12 @@ class Folder:
         if self._tree is not None:
             same = (path for path, signature in seen.files.items() if self._files.get(path) == signature)
             digests |= {path: self._tree.digests[path] for path in same if path in self._tree.digests}
-        tree = freeze(self._artifacts, digests, contents, self._tree)
+        try:
+            tree = freeze(self._artifacts, digests, contents, self._tree)
+        except SpoiledError as spoiled:
+            _log.warning("%s", spoiled)
+            self._tree, self._files = None, {}
+            raise _Changed from spoiled
         self._files = {path: one for path, one in seen.files.items() if path not in restless}
         return tree
 

@@ -31,6 +31,11 @@ _LENGTH = 20  # hex digits of a version: 80 bits
 _VERSION = re.compile(r"[0-9a-f]{20}|[0-9a-f]{40}|[0-9a-f]{64}")  # of a folder, of a commit (SHA-1, SHA-256)
 _LEFT = re.compile(r"\..+\.(new|leaving)")
 _READ_ONLY = 0o444
+_WRITTEN_AT = 0  # when each file of a tree was last changed: root can do so all the same, and it shows
+
+
+class SpoiledError(Exception):
+    """A file of the last tree is no longer what it was: no other may be a link to it."""
 
 
 def digest(content: bytes) -> str:
@@ -52,7 +57,7 @@ def freeze(
     """The tree of these files, made unless it is there already.
 
     `contents` are those that `last`, the tree before, does not have. Raises StoreError where the tree cannot
-    be written.
+    be written, SpoiledError.
     """
     version = version_of(digests)
     tree = Tree(version, bundle_tree(artifacts, version), digests)
@@ -171,10 +176,13 @@ def _fill(new: Path, digests: Mapping[str, str], contents: Mapping[str, bytes], 
         if one not in had or not _linked(had[one], target):
             target.write_bytes(contents[path] if path in contents else had[one].read_bytes())
             target.chmod(_READ_ONLY)
+            os.utime(target, ns=(0, _WRITTEN_AT))
 
 
 def _linked(file: Path, target: Path) -> bool:
-    """Make a file the same as another; False where the disk does not let us."""
+    """Make a file the same as another; False where the disk does not let us. Raises SpoiledError."""
+    if file.stat().st_mtime_ns != _WRITTEN_AT:
+        raise SpoiledError(f"{file} was changed by what imports or reads it: all is copied anew")
     try:
         os.link(file, target)
     except FileNotFoundError:

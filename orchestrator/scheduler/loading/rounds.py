@@ -7,6 +7,7 @@ file that takes long gives way to it.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -285,10 +286,10 @@ class Rounds:
                     raise
 
     def _log_errors(self, errors: Mapping[str, str | None]) -> None:
-        """Log what is wrong with files, once."""
-        for file, error in errors.items():
-            if error is not None and self._logged.get(file) != error:
-                _log.error("%s", error)
+        """Log what is wrong with files, once; also where a module is why many cannot be loaded."""
+        fresh = [error for file, error in errors.items() if error and self._logged.get(file) != error]
+        for error, files in Counter(fresh).items():
+            _log.error("%s%s", error, f"\n  {files} files cannot be loaded for it" if files > 1 else "")
         self._logged = {**self._logged, **errors}
 
     def _warn_of_pools(self, dags: Iterable[Loaded]) -> None:

@@ -21,6 +21,7 @@ from orchestrator.dag.params import default_params
 from orchestrator.dag.reading import read
 from orchestrator.dag.validation import check
 from orchestrator.errors import FustgoError
+from orchestrator.kept import fitting
 from orchestrator.sdk.registry import Registry
 
 Answer: TypeAlias = dict[str, Any]
@@ -59,8 +60,12 @@ def read_file(tree: Path, file: str, registry: Registry) -> Answer:
             answer["dags"] = [_entry(one) for one in loaded]
     except FustgoError as error:
         answer = {"error": str(error)}
-    except BaseException:  # KeyboardInterrupt of the file's own; else a defect of ours, or of a plugin
+    except KeyboardInterrupt:
+        answer = {"error": f"{tree / file}: it raises KeyboardInterrupt when it is imported"}
+    except BaseException:  # a defect of ours, or of an operator's plugin
         answer = {"error": f"{tree / file}: reading it has failed\n{traceback.format_exc()}"}
+    if "error" in answer:
+        answer["error"] = fitting(answer["error"])
     answer["imports"] = sorted(path for path in imported if path != file and not is_plugin(path))
     return answer
 

@@ -43,6 +43,9 @@ def test_a_trigger_with_the_same_run_id_or_key_is_the_same_run(service: Service)
         service.client.trigger("people", run_id="mine", params={"day": 4})
     with pytest.raises(RefusedError, match="another key or run id"):
         service.client.trigger("people", run_id="mine", key="message 8", params={"day": 3})
+    for reserved in ("scheduled__2026-01-01T00:00:00+00:00", "backfill__x"):
+        with pytest.raises(UsageError, match="is for runs that are so made"):
+            service.client.trigger("people", run_id=reserved, params={"day": 3})
     with pytest.raises(RefusedError, match="logical date"):
         service.client.trigger("people", key="message 7", logical_date="2020-01-01")
     assert [run.number for run, _ in service.client.list_runs()] == [keyed.run.number, first.run.number]

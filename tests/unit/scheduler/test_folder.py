@@ -361,3 +361,16 @@ def test_nothing_is_logged_of_a_plain_folder(source: Folder, caplog: pytest.LogC
     caplog.set_level(logging.DEBUG)
     look(source)
     assert not caplog.records
+
+
+def test_what_was_written_into_a_tree_gets_into_no_other(source: Folder, dags: Path) -> None:
+    """Only root can, to whom no mode of a file means anything."""
+    tree = look(source)
+    spoiled = tree.root / "a.py"
+    spoiled.chmod(0o644)
+    spoiled.write_bytes(b"spoiled")
+    write(dags, {"new.py": ""})
+    tree = look(source)
+    assert copied(tree) == {*CODE, "new.py"}
+    assert (tree.root / "a.py").read_bytes() == (dags / "a.py").read_bytes()
+    assert not (tree.root / "a.py").samefile(spoiled)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from orchestrator.kept import MAX_MESSAGE
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome
 from orchestrator.sdk.secrets import Secrets
-from orchestrator.worker.words import LONGEST, fit, last_words
+from orchestrator.worker.words import fit, last_words
 
 CRASH = """printed
 Fatal Python error: Segmentation fault
@@ -29,7 +30,7 @@ def test_a_report_is_without_secrets_bounded_and_valid_text() -> None:
     told = fit(report, Secrets(["s3cr3t"]))
     assert told.message.startswith("login *** \\udcffxxx")
     assert told.message.endswith("... (cut: it has 5,000,016 characters)")
-    assert len(told.message) < LONGEST + 50
+    assert len(told.message) < MAX_MESSAGE + 50
     assert told.hint == "at ***"
     assert told.results == {"a": "s3cr3t"}  # the author's own
 
