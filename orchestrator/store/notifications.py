@@ -77,9 +77,10 @@ class NotificationListener:
     def __init__(self, connect: Connect, name: str, own: Set[str] = frozenset()) -> None:
         """Connect and listen; `own`: what is heard of `name` itself too. Raises psycopg.Error."""
         self._connect, self._name, self._own = connect, name, own
-        self._idle, self._other_end = os.pipe()  # what is waited for while there is no session
+        self._idle, self._wake = os.pipe()  # what is waited for while there is no session
         self._session: psycopg.Connection[Any] | None = None
         self._not_before = 0.0
+        self._woken = False
         try:
             self._open()
         except psycopg.Error:
@@ -87,7 +88,10 @@ class NotificationListener:
             raise
 
     def fileno(self) -> int:
-        """See `hints.Listener`."""
+        """See `hints.Listener`. Readable while there is no session, but for a moment after each try."""
+        if self._session is None and not self._woken and time.monotonic() >= self._not_before:
+            os.write(self._wake, b"w")
+            self._woken = True
         return self._idle if self._session is None else self._session.fileno()
 
     def take(self) -> set[str]:
@@ -110,13 +114,16 @@ class NotificationListener:
         """See `hints.Listener`."""
         self._drop()
         os.close(self._idle)
-        os.close(self._other_end)
+        os.close(self._wake)
 
     def _open(self) -> None:
         self._session = self._connect()
         self._session.execute(f"LISTEN {_CHANNEL}".encode())
 
     def _open_again(self) -> set[str]:
+        if self._woken:
+            os.read(self._idle, 1)
+            self._woken = False
         if time.monotonic() < self._not_before:
             return set()
         self._not_before = time.monotonic() + _PATIENCE
