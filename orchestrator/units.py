@@ -1,4 +1,7 @@
-"""Durations and sizes as people write them: `30s 5m 2h 1h30m`; `64MB` is 10^6 bytes, `64MiB` 2^20."""
+"""Durations and sizes as people write them: `30s 5m 2h 1h30m`; `64MB` is 10^6 bytes, `64MiB` 2^20.
+
+What people write ends in dates, columns and timers, so all of it is bounded here.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,11 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+MOST = 2**31 - 1
+"""The largest number of a count: every database and library takes it."""
+LONGEST = timedelta(days=36_500)
+"""The longest duration, 100 years: any date takes it."""
+MOST_BYTES = 2**60
 _DURATION = re.compile(r"\s*(?:(\d+(?:\.\d+)?)\s*(ms|s|m|h|d))", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _NUMBER = re.compile(r"\s*\d+(\.\d+)?\s*")
@@ -18,21 +26,31 @@ _BYTES = {
 }  # fmt: skip
 
 
+class TooLong(ValueError):
+    """A duration above `LONGEST`."""
+
+
 def parse_duration(value: object) -> timedelta:
     """A duration from `30s`, `5m`, `2h`, `1h30m`, a number of seconds, or a timedelta.
 
-    Raises ValueError for anything else, a negative one included.
+    Raises ValueError for anything else, a negative one included; TooLong above `LONGEST`.
     """
     if isinstance(value, str):
-        pieces = _DURATION.findall(value)
-        if pieces and not _DURATION.sub("", value).strip():
-            return timedelta(seconds=sum(float(number) * _SECONDS[unit.lower()] for number, unit in pieces))
-        value = float(value) if _NUMBER.fullmatch(value) else value
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = timedelta(seconds=value)
-    if isinstance(value, timedelta) and value >= timedelta(0):
-        return value
-    raise ValueError("not a duration: write it like 30s, 5m, 2h or 1h30m")
+        value = _seconds(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
+        value = timedelta(seconds=value) if value <= LONGEST.total_seconds() else timedelta.max
+    if not isinstance(value, timedelta) or value < timedelta(0):
+        raise ValueError("not a duration: write it like 30s, 5m, 2h or 1h30m")
+    if value > LONGEST:
+        raise TooLong(f"longer than 100 years: write at most {format_duration(LONGEST)}")
+    return value
+
+
+def _seconds(text: str) -> float | None:
+    pieces = _DURATION.findall(text)
+    if pieces and not _DURATION.sub("", text).strip():
+        return sum(float(number) * _SECONDS[unit.lower()] for number, unit in pieces)
+    return float(text) if _NUMBER.fullmatch(text) else None
 
 
 def format_duration(value: timedelta) -> str:
@@ -48,13 +66,15 @@ def format_duration(value: timedelta) -> str:
 def parse_size(value: object) -> int:
     """A number of bytes from `64MB` (10^6), `64MiB` (2^20), or a whole number.
 
-    Raises ValueError for anything else, a negative one included.
+    Raises ValueError for anything else, a negative one and one above `MOST_BYTES` included.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
     if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
-        return int(float(match[1]) * _BYTES[match[2] or "B"])
-    raise ValueError("not a size: write it like 64MB or 64MiB")
+        value = int(min(float(match[1]) * _BYTES[match[2] or "B"], 2.0 * MOST_BYTES))
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError("not a size: write it like 64MB or 64MiB")
+    if value > MOST_BYTES:
+        raise ValueError(f"larger than any disk: write at most {format_size(MOST_BYTES)}")
+    return value
 
 
 def format_size(value: int) -> str:

@@ -18,7 +18,7 @@ from orchestrator.sdk.action import Action
 from orchestrator.sdk.output import FileOutput, Output
 from orchestrator.sdk.properties import Kind, Mode
 from orchestrator.sdk.rendering import uses_of
-from orchestrator.units import parse_duration
+from orchestrator.units import MOST, parse_duration
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -159,7 +159,7 @@ def _connected(dag: Dag, stages: Mapping[str, Stage], edges: Sequence[tuple[str,
 def _weights(
     dag: Dag, stages: Mapping[str, Stage], graph: nx.DiGraph[str], order: Sequence[str]
 ) -> dict[str, int]:
-    """A stage's priority: its own, and by the weight rule those of all after or before it.
+    """A stage's priority: its own, and by the weight rule those of all after or before it, within 32 bits.
 
     The sets of stages after and before are bits of one number each: near linear where a set a stage is not.
     """
@@ -178,7 +178,7 @@ def _weights(
         for stage_id, bits in _reached(order, way, near) if wanted else ():
             if stage_id in wanted:
                 found[stage_id] += sum(w * (bits & mine).bit_count() for w, mine in equal.items())
-    return found
+    return {stage_id: min(max(weight, -MOST), MOST) for stage_id, weight in found.items()}
 
 
 def _reached(

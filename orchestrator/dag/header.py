@@ -23,7 +23,7 @@ from pydantic.json_schema import WithJsonSchema
 
 from orchestrator.dag.arguments import canonical_arguments
 from orchestrator.dag.params import declare_params
-from orchestrator.units import ByteSize, Duration
+from orchestrator.units import LONGEST, MOST, ByteSize, Duration
 
 ID_PATTERN = r"[A-Za-z_][A-Za-z0-9_-]*"
 _ID = re.compile(ID_PATTERN)
@@ -43,7 +43,7 @@ class _Group(BaseModel):
 class BufferSettings(_Group):
     """How much may wait on an edge."""
 
-    rows: int = Field(default=262_144, ge=1, description="Rows that may wait on an edge.")
+    rows: int = Field(default=262_144, ge=1, le=MOST, description="Rows that may wait on an edge.")
     bytes: ByteSize = Field(default=64_000_000, ge=1, description="Bytes that may wait on an edge.")
     high_water: float = Field(
         default=0.8, gt=0, le=1, description="Share of the above at which the producer waits."
@@ -53,8 +53,12 @@ class BufferSettings(_Group):
 class CheckpointSettings(_Group):
     """How often the state of a stage is made durable."""
 
-    every_seconds: float = Field(default=10, gt=0, description="Seconds between two checkpoints.")
-    every_batches: int | None = Field(default=None, ge=1, description="Batches between two checkpoints.")
+    every_seconds: float = Field(
+        default=10, gt=0, le=LONGEST.total_seconds(), description="Seconds between two checkpoints."
+    )
+    every_batches: int | None = Field(
+        default=None, ge=1, le=MOST, description="Batches between two checkpoints."
+    )
 
     @field_validator("every_seconds", mode="before")
     @classmethod
@@ -107,8 +111,10 @@ class Header(_Group):
     catchup: StrictBool = Field(
         default=False, description="Whether times missed since start_date are made up for."
     )
-    max_active_runs: int = Field(default=16, ge=1, description="Runs at a time.")
-    max_active_tasks: int = Field(default=16, ge=1, description="Attempts at a time, over all its runs.")
+    max_active_runs: int = Field(default=16, ge=1, le=MOST, description="Runs at a time.")
+    max_active_tasks: int = Field(
+        default=16, ge=1, le=MOST, description="Attempts at a time, over all its runs."
+    )
     dagrun_timeout: Duration | None = Field(default=None, description="Longest time of a run.")
     default_args: dict[str, Any] = Field(
         default={}, description="Arguments of nodes that do not set them: retries, pool and kin."

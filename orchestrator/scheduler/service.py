@@ -32,6 +32,7 @@ RESCUE_EVERY = 2.0  # seconds
 PROMOTE_EVERY = 5.0
 FIRE_EVERY = 1.0  # where nothing is due: for what is held back, and a clock that was set
 LONGEST_WAIT = 5.0
+DEFECT_TOLD_EVERY = 60.0
 _log = logging.getLogger("fustgo.scheduler")
 
 
@@ -41,6 +42,7 @@ class Duty:
 
     do: Callable[[], float]
     due: float = 0.0
+    quiet_until: float = 0.0  # when a defect of it is told again
 
 
 def serve(database: Database, settings: Settings, ready: Callable[[str], None]) -> int:
@@ -112,12 +114,16 @@ class Scheduler:
             _log.warning("%s", error)
 
     def _do(self, duty: Duty) -> None:
-        """Do a duty; one that fails on the store is done again a second later."""
+        """Do a duty; one that fails is done again a second later, and the others go on meanwhile."""
+        wait = 1.0
         try:
             wait = duty.do()
         except StoreError as error:
             _log.error("%s", error)
-            wait = 1.0
+        except Exception:  # a defect: whoever starts this process again would meet it again
+            if duty.quiet_until <= self._now():
+                duty.quiet_until = self._now() + DEFECT_TOLD_EVERY
+                _log.exception("a duty of the scheduler failed, and is tried again")
         duty.due = self._now() + wait
 
     def _beat(self) -> float:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from orchestrator.sdk import ports
 from orchestrator.sdk.fields import ByteSize, Duration
 from orchestrator.sdk.properties import Kind
+from orchestrator.units import MOST
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,7 +66,7 @@ class ErrorLimit(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    records: int | None = Field(default=None, ge=0, description="Rejected rows allowed.")
+    records: int | None = Field(default=None, ge=0, le=MOST, description="Rejected rows allowed.")
     ratio: float | None = Field(
         default=None, ge=0, le=1, description="Rejected rows allowed, as a share of the rows read."
     )
@@ -99,7 +100,9 @@ class Operator(BaseModel, ports.Joining):
     wants_results: ClassVar[bool] = True
 
     id: str = Field(default="", kw_only=False, exclude=True, description="The node's name in its DAG.")
-    retries: int | None = Field(default=None, ge=0, exclude=True, description="Tries after the first.")
+    retries: int | None = Field(
+        default=None, ge=0, le=MOST, exclude=True, description="Tries after the first."
+    )
     retry_delay: Duration | None = Field(default=None, exclude=True, description="Wait before another try.")
     retry_exponential_backoff: bool | None = Field(
         default=None, exclude=True, description="Double the wait at each try."
@@ -109,13 +112,15 @@ class Operator(BaseModel, ports.Joining):
         default=None, exclude=True, description="Longest running time of one try."
     )
     priority_weight: int | None = Field(
-        default=None, exclude=True, description="Priority among queued stages."
+        default=None, ge=-MOST, le=MOST, exclude=True, description="Priority among queued stages."
     )
     weight_rule: Literal["downstream", "upstream", "absolute"] | None = Field(
         default=None, exclude=True, description="Whose priorities a stage adds to its own."
     )
     pool: str | None = Field(default=None, exclude=True, description="The pool whose slots a try takes.")
-    pool_slots: int | None = Field(default=None, ge=1, exclude=True, description="Slots that a try takes.")
+    pool_slots: int | None = Field(
+        default=None, ge=1, le=MOST, exclude=True, description="Slots that a try takes."
+    )
     queue: str | None = Field(default=None, exclude=True, description="The label a worker must offer.")
     trigger_rule: str | None = Field(
         default=None, exclude=True, description="When the stage runs, given its upstreams."
@@ -129,8 +134,12 @@ class Operator(BaseModel, ports.Joining):
     rate_limit: RateLimit | None = Field(
         default=None, exclude=True, description="How fast the node may give or take rows."
     )
-    readers: int | None = Field(default=None, ge=1, exclude=True, description="Parallel readers of an input.")
-    splits: int | None = Field(default=None, ge=1, exclude=True, description="Mapped stage runs of an input.")
+    readers: int | None = Field(
+        default=None, ge=1, le=MOST, exclude=True, description="Parallel readers of an input."
+    )
+    splits: int | None = Field(
+        default=None, ge=1, le=MOST, exclude=True, description="Mapped stage runs of an input."
+    )
     drop: Sequence[str] = Field(
         default=(), exclude=True, description="Output ports whose rows are counted and dropped."
     )

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, ExceptionContext, create_engine, event
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, StatementError
 from sqlalchemy.pool import QueuePool
 
@@ -53,6 +53,7 @@ class SqliteDatabase(Database):
             f"{_SCHEME}{path}", module=library, isolation_level="AUTOCOMMIT", poolclass=QueuePool
         )
         event.listen(self._engine, "connect", _configure)
+        event.listen(self._engine, "handle_error", self._refuse)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -143,6 +144,15 @@ class SqliteDatabase(Database):
                 f"{self.path}: SQLite keeps the journal mode {mode}, {self.wanted_journal} is needed",
                 hint="the file system may not support shared memory; put the database on a local disk",
             )
+
+    def _refuse(self, context: ExceptionContext) -> StoreError | None:
+        """A number beyond 64 bits: the driver raises an error of Python's own."""
+        error = context.original_exception
+        return (
+            StoreError(f"{self.path} cannot keep a value: {error}")
+            if isinstance(error, OverflowError)
+            else None
+        )
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

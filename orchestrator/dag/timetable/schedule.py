@@ -27,7 +27,7 @@ from orchestrator.dag.timetable.rhythm import (
 )
 from orchestrator.dag.timetable.zone import instant_of, zone_of
 from orchestrator.errors import nearest
-from orchestrator.units import format_duration, parse_duration
+from orchestrator.units import TooLong, format_duration, parse_duration
 
 _NONE = timedelta(0)
 _SECOND = timedelta(seconds=1)
@@ -244,7 +244,9 @@ def _from_text(text: str) -> Schedule:
         raise ScheduleProblem(f"schedule {text!r} is a number without a unit", f"write {word}m or {word}s")
     try:
         delta = parse_duration(word)
-    except (ValueError, OverflowError):
+    except TooLong as error:
+        raise _too_long(f"schedule {text!r}", error) from None
+    except ValueError:
         return Schedule(crons=_crons([_looks_like_cron(text)]))
     return Schedule(delta=_delta(delta))
 
@@ -311,9 +313,16 @@ def _duration(name: str, value: object) -> timedelta:
     if isinstance(value, (str, timedelta)):
         try:
             return parse_duration(value)
-        except (ValueError, OverflowError):
+        except TooLong as error:
+            raise _too_long(f"schedule: {name} {value!r}", error) from None
+        except ValueError:
             pass
     raise ScheduleProblem(f"schedule: {name} {value!r} is not a duration", "write it as in 30s, 5m, 2h or 1d")
+
+
+def _too_long(what: str, error: TooLong) -> ScheduleProblem:
+    said, _, hint = str(error).partition(": ")
+    return ScheduleProblem(f"{what} is {said}", hint)
 
 
 def _timezone(value: str | ZoneInfo | None) -> str | None:

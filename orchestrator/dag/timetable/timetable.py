@@ -16,6 +16,7 @@ from orchestrator.dag.timetable.schedule import Covers, Schedule, ScheduleLike, 
 from orchestrator.dag.timetable.zone import read_moment, zone_of
 
 _INSTANT = timedelta(microseconds=1)
+_EARLIEST = datetime(2, 1, 1, tzinfo=UTC)  # the first that the store keeps
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Timetable:
         """
         end = _in_utc(fire_time)
         if self.schedule.covers is Covers.FIXED:
-            return end - self.schedule.interval, end
+            return end - min(self.schedule.interval, max(end - _EARLIEST, timedelta(0))), end
         return self._rhythm.before(end) or end, end
 
     def logical_date_of(self, fire_time: datetime) -> datetime:

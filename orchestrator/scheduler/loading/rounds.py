@@ -183,11 +183,13 @@ class Rounds:
             stored = self._insist(
                 lambda: loading.store_files(self._database, self._place, news.dags, news.errors)
             )
-        except OutOfReachError:
+        except (OutOfReachError, BundleLost):
             raise
-        except StoreError as error:
+        except Exception as error:
             if not news.dags:
                 raise
+            if not isinstance(error, StoreError):
+                _log.exception("bundle %s: storing DAGs failed", self._claim.bundle)
             self._save_singly(news, error)
             return
         self._change.added += stored.added
@@ -200,9 +202,12 @@ class Rounds:
         self._log_errors({**news.errors, **stored.elsewhere})
         self._warn_of_pools(dag for dag in news.dags if dag.dag_id in {*stored.added, *stored.changed})
 
-    def _save_singly(self, news: News, error: StoreError) -> None:
+    def _save_singly(self, news: News, error: Exception) -> None:
         if len(news.dags) == 1:
-            said = {dag.file: f"{self._source.folder}/{dag.file}: {error}" for dag in news.dags}
+            said = {
+                dag.file: f"{self._source.folder}/{dag.file}: {str(error) or repr(error)}"
+                for dag in news.dags
+            }
             self._contents.refuse(said)
             self._save(News([], {**news.errors, **said}))
             return

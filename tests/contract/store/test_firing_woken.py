@@ -142,3 +142,22 @@ def test_firing_imports_no_more_than_its_schedule_needs(url: str, schedule: str,
         [sys.executable, "-c", FIRES, url, schedule], capture_output=True, text=True, check=True
     )
     assert said.stdout == f"1 {needed}\n"
+
+
+def test_a_defect_of_a_duty_is_told_once_a_minute_and_ends_nothing(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> float:
+        raise OverflowError("date value out of range")
+
+    scheduler = service.Scheduler(database, settings.load(environ={"FUSTGO_HOME": str(tmp_path)}), stop=0)
+    try:
+        duty = service.Duty(fail)
+        for _ in range(3):
+            scheduler._do(duty)
+    finally:
+        scheduler.close()
+    [told] = [record for record in caplog.records if record.exc_info]
+    assert told.exc_info is not None
+    assert told.exc_info[0] is OverflowError
+    assert 0 < duty.due - database.clock.monotonic() <= 1.0

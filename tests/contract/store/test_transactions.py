@@ -161,6 +161,13 @@ def test_a_value_that_cannot_be_kept_is_a_refusal_and_no_reason_to_ask_again(dat
     assert not isinstance(caught.value, OutOfReachError)
 
 
+def test_a_number_that_cannot_be_kept_is_a_refusal_too(database: Database) -> None:
+    row = insert(runners).values(worker=1, pid=10**20, start_time="", started_at=database.clock.now())
+    with pytest.raises(StoreError) as caught, database.transaction() as connection:
+        connection.execute(row)
+    assert type(caught.value) is StoreError
+
+
 @pytest.mark.parametrize("dialect", ["postgresql"])
 def test_what_postgresql_refuses_of_a_value_is_told_apart_from_being_out_of_reach(database: Database) -> None:
     for statement, given, kind in (
