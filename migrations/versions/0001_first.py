@@ -264,7 +264,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("state IN ('queued', 'running')"),
         postgresql_where=sa.text("state IN ('queued', 'running')"),
     )
-    op.create_index(op.f("ix_runs_timeout_at"), "runs", ["timeout_at"], unique=False)
+    op.create_index(
+        "ix_runs_timed",
+        "runs",
+        ["timeout_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'running' AND timeout_at IS NOT NULL"),
+        postgresql_where=sa.text("state = 'running' AND timeout_at IS NOT NULL"),
+    )
     op.create_table(
         "events",
         sa.Column("id", _WHOLE, nullable=False),

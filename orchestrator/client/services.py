@@ -21,6 +21,7 @@ from orchestrator.errors import UsageError
 from orchestrator.runs.effects import Remark
 from orchestrator.runs.times import given_date
 from orchestrator.store import promotion, runs
+from orchestrator.store.tables import DagVersion
 from orchestrator.store.verbs import abandoning, cancelling, clearing, marking, noting, pausing, retrying
 from orchestrator.store.verbs.acts import NOTHING, Done, Work, act, conclude, perform, standing
 from orchestrator.store.verbs.marking import Mark
@@ -49,21 +50,26 @@ class ServiceVerbs(Surface):
         """
         with self.database.read() as connection:
             found, version = loaded_dag(connection, dag)
-        definition = Dag.from_document(version.document)
-        logical_date = given_date(logical_date, definition.timezone)
-        wanted = Trigger(
-            params=json.loads(json.dumps(resolve_params(definition, params or {}))),
-            logical_date=logical_date,
-            interval=manual_interval(definition, logical_date or self.clock.now()),
-            project=found.project,
-            run_id=run_id,
-            key=key,
-            note=note,
-        )
+
+        def wanted_of(version: DagVersion) -> Trigger:
+            definition = Dag.from_document(version.document)
+            date = given_date(logical_date, definition.timezone)
+            return Trigger(
+                params=json.loads(json.dumps(resolve_params(definition, params or {}))),
+                logical_date=date,
+                interval=manual_interval(definition, date or self.clock.now()),
+                run_id=run_id,
+                key=key,
+                note=note,
+            )
+
+        known = {version.id: wanted_of(version)}  # what takes long is done before the DAG is locked
 
         def transaction(connection: Any) -> Done:
             now = self.clock.now()
-            run, created = trigger_run(connection, found, version, wanted, now)
+            run, created = trigger_run(
+                connection, found, lambda present: known.get(present.id) or wanted_of(present), now
+            )
             before = NOTHING if created else standing(connection, run.number)
             there = () if created else (Remark("", f"run {run.number} is there already: {run.run_id}"),)
             return conclude(

@@ -18,16 +18,17 @@ from orchestrator.store.runs import runs
 from orchestrator.store.schedules import FIRES, WITH_DAG, first_after, schedules
 from orchestrator.store.sets import within
 from orchestrator.store.transitions import Moves, tell
+from orchestrator.store.troubles import apart
 from orchestrator.telemetry import metrics
 
-PATIENCE = timedelta(seconds=15)
+LATE_AFTER = timedelta(seconds=15)
 AT_ONCE = 500  # runs that one transaction tells of
 
 
 def tell_late(database: Database) -> datetime | None:
     """Tell of all that is late and was not told of; when the next may be, None where nothing is awaited."""
     now = database.clock.now()
-    due = now - PATIENCE
+    due = now - LATE_AFTER
     with database.read() as connection:
         found = list(connection.execute(_late_runs(connection.dialect.name), {"due": due}).scalars())
         held_back = [
@@ -39,12 +40,13 @@ def tell_late(database: Database) -> datetime | None:
     if found:
         _tell_runs(database, found, due, now)
     for dag, fire_time in held_back:
-        database.run_transaction(
-            lambda connection, dag=dag, at=fire_time: _tell_tick(connection, dag, at, now)  # type: ignore[misc]
-        )
+        with apart(database, f"the late tick of DAG row {dag} is not told"):
+            database.run_transaction(
+                lambda connection, dag=dag, at=fire_time: _tell_tick(connection, dag, at, now)  # type: ignore[misc]
+            )
     if len(found) == AT_ONCE:
         return now
-    return min((moment + PATIENCE for moment in awaited if moment is not None), default=None)
+    return min((moment + LATE_AFTER for moment in awaited if moment is not None), default=None)
 
 
 def _tell_runs(database: Database, numbers: list[int], due: datetime, now: datetime) -> None:
@@ -78,8 +80,8 @@ def _tell_tick(connection: Connection, dag: int, fire_time: datetime, now: datet
 
 _AWAITED: Any = literal_column("due_at IS NOT NULL AND NOT late AND state IN ('queued', 'running')")
 _LIMIT = {  # of a run; SQLite's instants are texts, and its functions count milliseconds
-    "sqlite": f"strftime('%Y-%m-%d %H:%M:%f', due_at, '{PATIENCE.seconds} seconds') || '999'",
-    "postgresql": f"due_at + interval '{PATIENCE.seconds} seconds'",
+    "sqlite": f"strftime('%Y-%m-%d %H:%M:%f', due_at, '{LATE_AFTER.seconds} seconds') || '999'",
+    "postgresql": f"due_at + interval '{LATE_AFTER.seconds} seconds'",
 }
 
 

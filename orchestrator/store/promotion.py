@@ -19,6 +19,7 @@ from orchestrator.store.sets import within
 from orchestrator.store.tables import Run, table_of
 from orchestrator.store.tables.entity import value
 from orchestrator.store.transitions import move_run
+from orchestrator.store.troubles import apart
 from orchestrator.units import parse_duration
 
 
@@ -36,10 +37,17 @@ def promote(database: Database, dag: int, *, look: bool = True) -> list[int]:
 
 
 def sweep(database: Database) -> list[int]:
-    """Start what may start of any DAG: for what nobody promoted when it could be."""
+    """Start what may start of any DAG: for what nobody promoted when it could be.
+
+    A DAG whose runs cannot be started is logged and keeps no other from it. Raises OutOfReachError.
+    """
     with database.read() as connection:
         waiting = list(connection.execute(_DAGS).scalars())
-    return [number for dag in waiting for number in promote(database, dag)]
+    started: list[int] = []
+    for dag in waiting:
+        with apart(database, f"the queued runs of DAG row {dag} are not started"):
+            started += promote(database, dag)
+    return started
 
 
 def _promote(connection: Connection, dag: int, now: datetime) -> list[int]:

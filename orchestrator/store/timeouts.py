@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, literal_column, select
 
 from orchestrator.runs.states import RunState
 from orchestrator.store import runs
 from orchestrator.store.database import Database
 from orchestrator.store.runs import runs as _runs
+from orchestrator.store.troubles import apart
 from orchestrator.store.verbs.cancelling import cancel_run
-
-# A command's own run is as long as who waits for it wants it to be.
-_TIMED = (
-    _runs.c.state == RunState.RUNNING,
-    _runs.c.cancel_cause.is_(None),
-    _runs.c.held_by.is_(None),
-    ~_runs.c.paused,  # its time stands still
-)
 
 
 def end_late(database: Database) -> datetime | None:
-    """Cancel every run whose time is over; when the next one's will be, None where none has a limit."""
+    """Cancel every run whose time is over; when the next one's will be, None where none has a limit.
+
+    A run that cannot be ended is logged and keeps no other from it. Raises OutOfReachError.
+    """
     now = database.clock.now()
     with database.read() as connection:
-        late = list(
-            connection.execute(select(_runs.c.number).where(*_TIMED, _runs.c.timeout_at <= now)).scalars()
-        )
-        following: datetime | None = connection.execute(
-            select(func.min(_runs.c.timeout_at)).where(*_TIMED, _runs.c.timeout_at > now)
-        ).scalar()
+        late = list(connection.execute(_LATE, {"now": now}).scalars())
+        following: datetime | None = connection.execute(_NEXT, {"now": now}).scalar()
     for number in late:
-        database.run_transaction(lambda connection, number=number: _end(connection, number, now))  # type: ignore[misc]
+        with apart(database, f"run {number} is not ended, though its time is over"):
+            database.run_transaction(lambda connection, number=number: _end(connection, number, now))  # type: ignore[misc]
     return following
 
 
@@ -41,3 +35,17 @@ def _end(connection: Connection, number: int, now: datetime) -> None:
     late = run.timeout_at is not None and run.timeout_at <= now
     if run.state == RunState.RUNNING and run.cancel_cause is None and late and not run.paused:
         cancel_run(connection, run, now, cause="timeout")
+
+
+# The first as the partial index `ix_runs_timed` has it. With the sign the next is answered by no index: most
+# runs are held by nobody. A command's own run is as long as who waits for it wants it to be.
+_HAS_LIMIT: Any = literal_column("state = 'running' AND timeout_at IS NOT NULL")
+_HELD_BY_NOBODY: Any = literal_column("+runs.held_by IS NULL")
+_TIMED = (
+    _HAS_LIMIT,
+    _runs.c.cancel_cause.is_(None),
+    _HELD_BY_NOBODY,
+    ~_runs.c.paused,  # its time stands still
+)
+_LATE = select(_runs.c.number).where(*_TIMED, _runs.c.timeout_at <= bindparam("now"))
+_NEXT = select(func.min(_runs.c.timeout_at)).where(*_TIMED, _runs.c.timeout_at > bindparam("now"))

@@ -71,6 +71,7 @@ class Run(Entity, table=True):
             "due_at",
             where="due_at IS NOT NULL AND NOT late AND state IN ('queued', 'running')",
         ),
+        partial_index("ix_runs_timed", "timeout_at", where="state = 'running' AND timeout_at IS NOT NULL"),
         {"sqlite_autoincrement": True},
     )
 
@@ -103,7 +104,7 @@ class Run(Entity, table=True):
     created_at: datetime = Field(sa_type=Instant)
     started_at: datetime | None = Field(default=None, sa_type=Instant)
     ended_at: datetime | None = Field(default=None, sa_type=Instant)
-    timeout_at: datetime | None = Field(default=None, sa_type=Instant, index=True)
+    timeout_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
 class StageRun(Entity, table=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,7 +28,6 @@ class Trigger:
     params: Mapping[str, Json]
     logical_date: datetime | None
     interval: tuple[datetime, datetime] | None
-    project: str
     run_id: str | None = None
     key: str | None = None
     note: str = ""
@@ -69,32 +68,34 @@ def refuse_removed(dag: Dag) -> None:
 
 
 def trigger_run(
-    connection: Connection, dag: Dag, version: DagVersion, wanted: Trigger, now: datetime
+    connection: Connection, dag: Dag, wanted_of: Callable[[DagVersion], Trigger], now: datetime
 ) -> tuple[Run, bool]:
     """The run that is wanted, and whether it was created just now: queued, to be promoted.
 
-    Raises RefusedError where a run of that name is there with other params or another's key, or the DAG was
-    removed meanwhile.
+    `wanted_of` is asked under the DAG's lock: a run has the version, the code and the params of one moment,
+    whatever was loaded since `dag` was read. Raises what that raises; RefusedError where a run of that name
+    is there with other params or another's key, or the DAG was removed meanwhile.
     """
     lock_dag(connection, dag.id)  # who triggers it at the same time finds what we created
+    present = get_dag(connection, dag.id)
+    wanted = wanted_of(get_version(connection, present.version or 0))
     there = _named(connection, dag, wanted)
     if there is not None:
         _refuse_others(there, wanted)
         return there, False
-    present = get_dag(connection, dag.id)
     refuse_removed(present)
     run = lifecycle.create_run(
         connection,
         dag=present,
-        version=version.id,
+        version=present.version or 0,
         run_type="manual",
         logical_date=wanted.logical_date or now,
         interval=wanted.interval,
         params=wanted.params,
         held_by=None,
         state=RunState.QUEUED,
-        project=wanted.project,
-        file=dag.file,
+        project=present.project,
+        file=present.file,
         run_id=wanted.run_id,
         now=now,
     )

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from orchestrator.client.schedules import Firing
 from orchestrator.errors import RefusedError, UsageError
 from orchestrator.runs.states import RunState
-from orchestrator.store import dags, hints, schedules
+from orchestrator.store import hints, schedules
 from orchestrator.store.database import open_database
 from orchestrator.store.dialects import upsert
 from orchestrator.store.tables import Dag, table_of
@@ -158,15 +158,13 @@ def test_a_name_that_is_none_is_told_with_the_nearest(service: Service) -> None:
 def test_nothing_new_of_a_removed_dag_starts(service: Service) -> None:
     """Its file is named. Also where it is removed while somebody triggers it; what runs goes on."""
     dag = scheduled(service)
-    with service.database.read() as connection:
-        version = dags.get_version(connection, dag.version or 0)
     run = service.client.trigger("people").run
     change(service, removed_at=START, file="people.py", bundle="default")
     with pytest.raises(RefusedError, match=r"people\.py of bundle 'default' does not hold it any more"):
         service.client.trigger("people")
-    wanted = Trigger(params={}, logical_date=None, interval=None, project="/project")
+    wanted = Trigger(params={}, logical_date=None, interval=None)
     with pytest.raises(RefusedError, match="was removed"), service.database.transaction() as connection:
-        trigger_run(connection, dag, version, wanted, service.clock.now())
+        trigger_run(connection, dag, lambda _version: wanted, service.clock.now())
     service.promote()
     assert service.run_to_end() == ["a"]
     assert service.run(run.number).state == RunState.SUCCESS
