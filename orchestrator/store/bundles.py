@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
 from orchestrator.errors import FustgoError
 from orchestrator.store.database import Database
 from orchestrator.store.dialects import insert_absent
+from orchestrator.store.sets import within
 from orchestrator.store.tables import Dag, Run, Worker, table_of
 from orchestrator.store.tables.entity import value
 from orchestrator.store.tables.services import Bundle
@@ -80,14 +81,6 @@ def is_held(connection: Connection, claim: Claim) -> bool:
     return connection.execute(query).scalar() == claim.worker
 
 
-def give_back(database: Database, worker: int) -> None:
-    """A scheduler goes: others may load its bundles at once."""
-    mine = bundles.c.loader == worker
-    database.run_transaction(
-        lambda connection: connection.execute(update(bundles).where(mine).values(loader=None))
-    )
-
-
 def loader_of(connection: Connection, name: str) -> Worker | None:
     """Who loads a bundle."""
     query = select(_workers).join_from(bundles, _workers, bundles.c.loader == _workers.c.id)
@@ -130,42 +123,32 @@ def set_loaded(connection: Connection, claim: Claim, version: str, now: datetime
     )
 
 
-def retire(database: Database, names: Collection[str], worker: int) -> dict[str, list[str]]:
-    """Forget the bundles that are none of these, unless another scheduler loads them.
-
-    Their DAGs are marked removed; the ids of these come back by bundle.
-    """
-    with database.glance() as connection:
-        left = [name for name in connection.execute(select(bundles.c.name)).scalars() if name not in names]
-    return {
-        name: removed
-        for name in sorted(left)
-        if (
-            removed := database.run_transaction(
-                lambda connection, name=name: _retire(  # type: ignore[misc]
-                    connection, name, worker, database.clock.now()
-                )
-            )
-        )
-        is not None
-    }
+def unclaimed(connection: Connection, names: Collection[str], worker: int) -> dict[str, str]:
+    """The bundles that are none of these and that no other scheduler loads, each with its source."""
+    query = select(bundles.c.name, bundles.c.source).where(_free(worker)).order_by(bundles.c.name)
+    return {row.name: row.source for row in connection.execute(query) if row.name not in names}
 
 
-def _retire(connection: Connection, name: str, worker: int, now: datetime) -> list[str] | None:
+def retire(database: Database, name: str, worker: int) -> list[str]:
+    """Forget a bundle, unless another scheduler loads it. Its DAGs are marked removed; their ids."""
+    return database.run_transaction(
+        lambda connection: _retire(connection, name, worker, database.clock.now())
+    )
+
+
+def _retire(connection: Connection, name: str, worker: int, now: datetime) -> list[str]:
     done = connection.execute(
         update(bundles).where(bundles.c.name == name, _free(worker)).values(loader=worker)
     )
     if done.rowcount != 1:
-        return None
-    removed = connection.execute(
-        update(_dags)
-        .where(_dags.c.bundle == name, _dags.c.removed_at.is_(None), _dags.c.deleted_at.is_(None))
-        .values(removed_at=now)
-        .returning(_dags.c.dag_id)
-    )
-    ids = sorted(removed.scalars())
+        return []
+    of_it = (_dags.c.bundle == name, _dags.c.removed_at.is_(None), _dags.c.deleted_at.is_(None))
+    lock = select(_dags.c.id).where(*of_it).order_by(_dags.c.id).with_for_update(key_share=True)
+    rows = list(connection.execute(lock).scalars())
+    removed = update(_dags).where(within(_dags.c.id, "rows")).values(removed_at=now)
+    ids = connection.execute(removed.returning(_dags.c.dag_id), {"rows": rows}).scalars()
     connection.execute(delete(bundles).where(bundles.c.name == name))
-    return ids
+    return sorted(ids)
 
 
 def trees_in_use(connection: Connection) -> set[str]:

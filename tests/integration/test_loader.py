@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from orchestrator.clock import SystemClock
 from orchestrator.errors import StoreError, UsageError
+from orchestrator.scheduler.loading import loader as loader_module
 from orchestrator.scheduler.loading import rounds
 from orchestrator.settings import Settings
 from orchestrator.settings import load as load_settings
@@ -209,10 +210,38 @@ def test_a_folder_that_is_gone_later_is_told_and_what_was_loaded_goes_on(site: S
         loader.until(lambda: site.bundle().error is None, "the end of the error")
 
 
-def test_a_folder_that_is_not_there_at_the_start_is_an_error(site: Site) -> None:
+def test_a_folder_that_is_not_there_at_the_first_start_is_an_error(site: Site) -> None:
     site.dags.rmdir()
     with pytest.raises(UsageError, match="there is no folder"):
         load_once(site.database, site.settings())
+
+
+def test_a_folder_that_is_not_there_at_a_later_start_is_told_and_what_was_loaded_goes_on(site: Site) -> None:
+    site.write_yaml("a")
+    load_once(site.database, site.settings())
+    site.dags.rename(site.folder / "away")
+    assert "which cannot be read" in load_once(site.database, site.settings())
+    assert site.ids == ["a"]
+    assert "there is no folder" in (site.bundle().error or "")
+
+
+def test_a_bundle_that_another_scheduler_has_loaded_is_forgotten_when_it_stays_away(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that restarts is soon back; one that has another name now is no second one."""
+    monkeypatch.setattr(loader_module, "RETIRE_EVERY", 0.1)
+    site.write_yaml("a")
+    (site.folder / "other").mkdir()
+    (site.folder / "other" / "b.yaml").write_text(YAML.format(id="b", text="theirs"))
+    theirs = {"path": str(site.folder), "dags": "other"}
+    load_once(site.database, site.settings(theirs=theirs))
+    with Loader(site.database, site.settings(mine={"path": str(site.folder)})) as loader:
+        loader.serves()
+        assert site.ids == ["a", "b"]
+        monkeypatch.setattr(loader_module, "RETIRE_AFTER", 0.3)
+        loader.until(lambda: site.ids == ["a"], "the end of the bundle of the other")
+    load_once(site.database, site.settings(renamed={"path": str(site.folder)}))
+    assert (site.ids, site.errors) == (["a"], {})
 
 
 def test_a_dag_of_two_bundles_is_loaded_by_the_second_once_the_first_has_it_no_more(site: Site) -> None:

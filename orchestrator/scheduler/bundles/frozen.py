@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -146,15 +147,14 @@ def prune(artifacts: Path, kept: Collection[str], older_than: timedelta) -> list
         with _alone(artifacts):
             before = time.time() - older_than.total_seconds()
             ages = [(entry.name, entry.stat(follow_symlinks=False).st_mtime) for entry in os.scandir(bundles)]
-            leaving = unnamed(ages, kept, before)
-            for name in leaving:
-                (bundles / name).rename(bundles / f".{name}.leaving")
-        for name, changed in ages:
-            if _LEFT.fullmatch(name) and changed < before:
-                shutil.rmtree(bundles / name, ignore_errors=True)
-        for name in leaving:
-            shutil.rmtree(bundles / f".{name}.leaving")
-    return leaving
+            gone = unnamed(ages, kept, before)
+            leaving = {name: bundles / f".{name}.{secrets.token_hex(4)}.leaving" for name in gone}
+            for name, place in leaving.items():
+                (bundles / name).rename(place)
+        left = [bundles / name for name, changed in ages if _LEFT.fullmatch(name) and changed < before]
+        for place in (*left, *leaving.values()):
+            shutil.rmtree(place, ignore_errors=True)
+    return gone
 
 
 def unnamed(trees: Iterable[tuple[str, float]], kept: Collection[str], before: float) -> list[str]:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Self
 
 from orchestrator.clock import SystemClock
-from orchestrator.errors import FustgoError, StoreError
+from orchestrator.errors import StoreError
 from orchestrator.scheduler.bundles import frozen, source_of
 from orchestrator.scheduler.loading.rounds import CannotBegin, Rounds
 from orchestrator.scheduler.loading.watching import Alarm
@@ -26,6 +26,7 @@ from orchestrator.store.database import Database, OutOfReachError
 
 CLAIM_EVERY = 1.0  # seconds between two looks at whether a bundle is free
 RETIRE_EVERY = 10.0  # seconds between two looks at bundles that no setting names
+RETIRE_AFTER = 300.0  # seconds for which nobody has loaded one: who restarts is back by then
 PRUNE_EVERY = 3600.0
 PRUNE_AFTER_CHANGES = 600.0  # seconds between two prunings while there are changes
 KEPT_FOR = timedelta(hours=1)  # of a tree that nobody names any more
@@ -53,8 +54,8 @@ class Loading:
         self._lock = threading.Lock()
         self._told: dict[str, str] = {}
         self._changes = 0
-        for name, bundle in self._bundles.items():
-            source_of(name, bundle, self._artifacts)
+        self._clock, self._unclaimed = SystemClock(), dict[str, float]()
+        self._sources = {source_of(*entry, self._artifacts).shown for entry in self._bundles.items()}
         work: dict[str, Callable[[], None]] = {"tidying bundles": self._tidy}
         work |= {f"loading {name}": partial(self._load, name) for name in self._bundles}
         self._threads = [
@@ -99,6 +100,9 @@ class Loading:
     def _load_if_free(self, name: str, *, starting: bool) -> None:
         settings, worker = self._bundles[name], self._worker()
         source = source_of(name, settings, self._artifacts, self._stop.fileno())
+        with self._database.glance() as connection:
+            before = bundles.get_bundle(connection, name)
+        was_loaded = before is not None and before.version is not None and before.source == source.shown
         if not bundles.claim_bundle(self._database, name, source.shown, worker):
             self._tell_of_other(name, source.shown)
             return
@@ -112,7 +116,7 @@ class Loading:
             self._stop,
             partial(self._serves, name),
         )
-        rounds.run(lambda: self._worker() == worker, starting=starting)
+        rounds.run(lambda: self._worker() == worker, starting=starting and not was_loaded)
 
     def _tell_of_other(self, name: str, shown: str) -> None:
         if name in self._told:
@@ -135,14 +139,13 @@ class Loading:
 
     def _tidy(self) -> None:
         """Forget bundles that no setting names, and remove trees that nobody needs."""
-        clock = SystemClock()
         pruned, changes = float("-inf"), 0
         while True:
             try:
                 self._retire()
-                since = clock.monotonic() - pruned
+                since = self._clock.monotonic() - pruned
                 if since > PRUNE_EVERY or (since > PRUNE_AFTER_CHANGES and changes != self._changes):
-                    pruned, changes = clock.monotonic(), self._changes
+                    pruned, changes = self._clock.monotonic(), self._changes
                     self._prune()
             except StoreError as error:
                 _log.error("%s", error)
@@ -150,10 +153,18 @@ class Loading:
                 return
 
     def _retire(self) -> None:
-        retired = bundles.retire(self._database, self._bundles.keys(), self._worker())
-        for name, ids in retired.items():
-            removed = f": {', '.join(ids)} are removed" if ids else ""
-            _log.warning("bundle %s is in no setting any more%s", name, removed)
+        """Forget the bundles that no setting names and that nobody has loaded for a while; at once what only
+        has another name now, or its DAGs would be there twice.
+        """
+        now = self._clock.monotonic()
+        with self._database.glance() as connection:
+            free = bundles.unclaimed(connection, self._bundles.keys(), self._worker())
+        self._unclaimed = {name: self._unclaimed.get(name, now) for name in free}
+        for name, source in free.items():
+            if source in self._sources or now - self._unclaimed[name] >= RETIRE_AFTER:
+                ids = bundles.retire(self._database, name, self._worker())
+                removed = f": {', '.join(ids)} are removed" if ids else ""
+                _log.warning("bundle %s is in no setting any more%s", name, removed)
 
     def _prune(self) -> None:
         with self._database.read() as connection:
@@ -162,7 +173,7 @@ class Loading:
             _log.info("removed %d trees of DAG files that nothing names any more", len(gone))
 
     def __enter__(self) -> Self:
-        self._retire()  # first: what only has another name now is not to be found twice
+        self._retire()
         for thread in self._threads:
             thread.start()
         return self
@@ -171,9 +182,5 @@ class Loading:
         self._stop.ring()
         for thread in self._threads:
             thread.join()
-        try:
-            bundles.give_back(self._database, self._worker())
-        except FustgoError as error:
-            _log.warning("%s", error)
         self._stop.close()
         self._failed.close()

@@ -88,7 +88,8 @@ class Rounds:
     def run(self, is_mine: Callable[[], bool], *, starting: bool) -> None:
         """Load what changes until all has to end, or the bundle `is_mine` no more.
 
-        `starting`: a folder that cannot be read now is an error. Raises CannotBegin, BundleLost.
+        `starting`: it was never loaded, and a folder that cannot be read now is an error. Raises CannotBegin,
+        BundleLost.
         """
         self._starting = starting
         with (

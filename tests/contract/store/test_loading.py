@@ -220,7 +220,7 @@ def test_a_dag_that_was_made_without_a_file_keeps_its_id(
     assert "a second DAG 'job', the first was made without a file" in done.elsewhere["job.py"]
 
 
-def test_one_scheduler_loads_a_bundle_until_it_is_gone_or_gives_it_back(
+def test_one_scheduler_loads_a_bundle_until_it_is_gone(
     database: Database, bundle: Bundle, clock: ManualClock
 ) -> None:
     other = enter_scheduler(database)
@@ -232,9 +232,6 @@ def test_one_scheduler_loads_a_bundle_until_it_is_gone_or_gives_it_back(
     assert loader.id == bundle.worker
     database.run_transaction(lambda connection: workers.end_worker(connection, bundle.worker, clock.now()))
     assert bundles.claim_bundle(database, "default", "/elsewhere", other)
-    bundles.give_back(database, other)
-    third = enter_scheduler(database)
-    assert bundles.claim_bundle(database, "default", "/elsewhere", third)
 
 
 def test_of_many_that_want_a_bundle_one_gets_it(database: Database) -> None:
@@ -288,10 +285,16 @@ def test_a_bundle_that_no_setting_names_is_forgotten_and_its_dags_are_removed(
     old = Bundle(database, "old")
     old.store(loaded("a"), errors={"b.py": "wrong"})
     bundle.load(loaded("mine"))
-    assert bundles.retire(database, ["default"], bundle.worker) == {}  # another scheduler loads it
+
+    def unclaimed() -> dict[str, str]:
+        with database.read() as connection:
+            return bundles.unclaimed(connection, ["default"], bundle.worker)
+
+    assert (unclaimed(), bundles.retire(database, "old", bundle.worker)) == ({}, [])  # another loads it
     database.run_transaction(lambda connection: workers.end_worker(connection, old.worker, clock.now()))
-    assert bundles.retire(database, ["default"], bundle.worker) == {"old": ["a"]}
-    assert bundles.retire(database, ["default"], bundle.worker) == {}
+    assert unclaimed() == {"old": "/old"}
+    assert bundles.retire(database, "old", bundle.worker) == ["a"]
+    assert (unclaimed(), bundles.retire(database, "old", bundle.worker)) == ({}, [])
     assert {dag_id: dag.removed_at for dag_id, dag in stored(database).items()} == {
         "a": clock.now(),
         "mine": None,
