@@ -18,9 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from orchestrator.dag.timetable import Timetable
+
+BREATH = timedelta(seconds=1)
+"""Between two fire times of `@continuous`: runs that fail at once would else follow without a pause."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def decide(facts: ScheduleFacts, now: datetime) -> Firing | None:
     if fire is None:
         return Firing(None, None, missed_since=due)
     missed = due if due < fire and not facts.timetable.continuous else None
-    return Firing(_tick(facts, fire), facts.timetable.next_after(fire), missed)
+    return Firing(_tick(facts, fire), _next(facts.timetable, fire), missed)
 
 
 def upcoming(facts: ScheduleFacts, now: datetime) -> Iterator[Tick]:
@@ -124,12 +127,17 @@ def upcoming(facts: ScheduleFacts, now: datetime) -> Iterator[Tick]:
 
 def _first_not_fired(facts: ScheduleFacts, now: datetime) -> datetime | None:
     timetable = facts.timetable
-    if facts.last_fire_at is not None:
-        return None if timetable.once else timetable.next_after(facts.last_fire_at)
+    if facts.last_fire_at is not None:  # later than now where the clock was once ahead
+        return None if timetable.once else _next(timetable, min(facts.last_fire_at, now))
     if timetable.start is not None:
         return timetable.first_from(timetable.start)
     waited = now if facts.paused or facts.next_fire_at is None else min(facts.next_fire_at, now)
     return timetable.first_from(waited)
+
+
+def _next(timetable: Timetable, fire: datetime) -> datetime | None:
+    """The fire time that follows."""
+    return timetable.first_from(fire + BREATH) if timetable.continuous else timetable.next_after(fire)
 
 
 def _each_counts(facts: ScheduleFacts) -> bool:

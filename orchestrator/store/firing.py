@@ -25,7 +25,6 @@ from orchestrator.store.runs import runs
 from orchestrator.store.schedules import (
     FIRES,
     WITH_DAG,
-    UnreadableScheduleError,
     active_runs,
     facts_from,
     find_schedule,
@@ -42,7 +41,9 @@ AT_ONCE = 16  # ticks of a DAG that one transaction fires: others write to the s
 PATIENCE = 0.5  # seconds after which the rest is left to the next call
 SOON = timedelta(milliseconds=50)  # after which is looked again at a DAG that somebody else has just locked
 _log = logging.getLogger("fustgo.firing")
-_complained: set[tuple[str, str, str]] = set()
+_complained: dict[tuple[str, str], str] = {}
+OF_ITS_OWN = (StoreError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What one DAG's rows may raise, by what stands in them: it stops that DAG only."""
 
 
 @dataclass
@@ -78,7 +79,7 @@ def fire_due(database: Database) -> datetime | None:
 
 
 def _ready(database: Database, now: datetime) -> Iterator[Dag]:
-    """The DAGs that are due and have room, the longest due first."""
+    """The DAGs that are due and have room: what is on time does not wait for what others have missed."""
     with database.read() as connection:
         due = [
             (part(Schedule, row, 0), part(Dag, row, len(schedules.c)))
@@ -89,7 +90,7 @@ def _ready(database: Database, now: datetime) -> Iterator[Dag]:
         try:
             if not facts_from(row, dag, active.get(dag.id, 0)).full:
                 yield dag
-        except UnreadableScheduleError as error:
+        except OF_ITS_OWN as error:
             _complain(database, dag, error)
 
 
@@ -102,11 +103,12 @@ def _fire_one(database: Database, dag: Dag) -> Fired | None:
             promotion.promote(database, dag.id, look=False)
     except OutOfReachError:
         raise
-    except StoreError as error:
+    except OF_ITS_OWN as error:
         _complain(database, dag, error)
         return Fired()
     if fired is not None:
         _measure(fired, database.clock.now())
+        _complained.pop((database.place, dag.dag_id), None)
     return fired
 
 
@@ -204,18 +206,20 @@ def _measure(fired: Fired, now: datetime) -> None:
         metrics.schedule_delay((now - tick.fire_time).total_seconds(), dag=fired.dag_id)
 
 
-def _complain(database: Database, dag: Dag, error: StoreError) -> None:
-    """Say once what is wrong with a schedule: it is found again each second."""
-    if (key := (database.place, dag.dag_id, error.message)) not in _complained:
-        _complained.add(key)
-        _log.error("%s does not fire: %s", dag.dag_id, error)
+def _complain(database: Database, dag: Dag, error: Exception) -> None:
+    """Say what is wrong with a schedule, once: it is found again each second."""
+    key, why = (database.place, dag.dag_id), f"{type(error).__name__}: {error}"
+    if _complained.get(key) != why:
+        _complained[key] = why
+        ours = None if isinstance(error, StoreError) else error
+        _log.error("%s does not fire: %s", dag.dag_id, why if ours else error, exc_info=ours)
 
 
 _DUE = (
     select(schedules, dags)
     .select_from(WITH_DAG)
     .where(schedules.c.next_fire_at <= bindparam("now"), *FIRES)
-    .order_by(schedules.c.next_fire_at, schedules.c.dag)
+    .order_by(schedules.c.next_fire_at.desc(), schedules.c.dag)
 )
 _OF_DATE = select(runs.c.number).where(
     runs.c.dag == bindparam("dag"),

@@ -225,9 +225,6 @@ def _open_again(connection: Connection, run: Run, now: datetime) -> Run:
     return runs.get(connection, run.number)
 
 
-_RESERVED = ("scheduled__", "backfill__")
-
-
 def _run_id(
     connection: Connection, dag: Dag, given: str | None, run_type: str, logical_date: datetime
 ) -> str:
@@ -235,11 +232,6 @@ def _run_id(
     if given is not None:
         if not RUN_ID.fullmatch(given):
             raise UsageError(f"run id {given!r}", hint="letters, digits and _ . ~ : + -, at most 250")
-        if given.startswith(_RESERVED):
-            raise UsageError(
-                f"run id {given!r}: {given.partition('__')[0]}__ is for runs that are so made",
-                hint="begin it otherwise",
-            )
         if connection.execute(taken.where(runs.runs.c.run_id == given)).first():
             raise RefusedError(
                 f"{dag.dag_id} has a run {given!r} already", hint="leave it out, or take another"

@@ -84,6 +84,7 @@ def trigger_run(
         _refuse_others(there, wanted)
         return there, False
     refuse_removed(present)
+    _refuse_reserved(wanted.run_id or "")
     run = lifecycle.create_run(
         connection,
         dag=present,
@@ -102,6 +103,18 @@ def trigger_run(
     if wanted.key is not None or wanted.note:
         runs.change(connection, run.number, trigger_key=wanted.key, note=wanted.note)
     return runs.get(connection, run.number), True
+
+
+def _refuse_reserved(run_id: str) -> None:
+    """Who has such a name would pass for a run that its schedule fired."""
+    if run_id.startswith(_RESERVED):
+        raise UsageError(
+            f"run id {run_id!r}: {run_id.partition('__')[0]}__ is for runs that are so made",
+            hint="begin it otherwise",
+        )
+
+
+_RESERVED = ("scheduled__", "backfill__")
 
 
 def _named(connection: Connection, dag: Dag, wanted: Trigger) -> Run | None:

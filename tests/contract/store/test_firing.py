@@ -152,6 +152,21 @@ def test_a_run_id_that_somebody_took_does_not_stop_a_schedule(site: Scheduled, c
     assert site.runs(dag)[-1].run_id == f"scheduled__{START.isoformat()}_2"
 
 
+def test_what_is_on_time_does_not_wait_for_what_others_have_missed(
+    site: Scheduled, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = [site.load(f"behind{n}", "1m", max_active_runs=1000, **SINCE) for n in range(3)]
+    on_time = site.load("on_time", "1h")
+    for dag in behind:
+        site.change(dag, max_active_runs=1000)
+    monkeypatch.setattr(firing, "PATIENCE", -1.0)  # a pass gets to one DAG
+    firing.fire_due(site.database)
+    assert site.dates(on_time) == [START]
+    for _ in range(3):
+        firing.fire_due(site.database)
+    assert sum(len(site.runs(dag)) for dag in behind) == 3 * firing.AT_ONCE
+
+
 def test_a_schedule_that_cannot_be_read_is_said_once_and_stops_no_other(
     site: Scheduled, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,7 +18,7 @@ from orchestrator.dag.timetable import (
     Timetable,
     parse_schedule,
 )
-from orchestrator.runs.firing import Firing, ScheduleFacts, Tick, decide, plan, upcoming
+from orchestrator.runs.firing import BREATH, Firing, ScheduleFacts, Tick, decide, plan, upcoming
 
 INSTANT = timedelta(microseconds=1)
 MINUTE = timedelta(minutes=1)
@@ -170,12 +170,20 @@ def test_continuous_fires_when_no_run_is_active_and_leaves_no_gap_in_its_interva
     known = known.after(firing)
     assert decide(known, now + MINUTE) is None
     known = replace(known, active=0)
-    assert decide(known, now) is None
+    assert decide(known, now + BREATH / 2) is None
+    assert decide(known, now + BREATH)
     following = decide(known, now + MINUTE)
     assert following
     assert following.tick == Tick(now + MINUTE, now + MINUTE, (now, now + MINUTE))
     assert following.missed_since is None
     assert times(list(upcoming(known, now + MINUTE))) == [now + MINUTE]
+
+
+def test_a_clock_that_was_once_ahead_silences_nothing_for_longer_than_until_it_is_planned_again() -> None:
+    now = at("03-10T15:00")
+    ahead = facts("0 2 * * *", now=now, last_fire_at=at("03-10T15:00") + 1500 * DAY)
+    assert plan(ahead, now) == at("03-11T02:00")
+    assert plan(replace(ahead, paused=True), now) == at("03-11T02:00")
 
 
 def test_continuous_respects_its_bounds() -> None:
@@ -188,7 +196,7 @@ def test_continuous_respects_its_bounds() -> None:
 
 
 def test_the_last_tick_before_the_end_fires_late_but_not_once_it_is_out_of_date() -> None:
-    known = facts("0 2 * * *", now=at("03-01T00:00"), end="2026-03-04T12:00", last_fire_at=at("03-03T02:00"))
+    known = facts("0 2 * * *", now=at("03-03T12:00"), end="2026-03-04T12:00", last_fire_at=at("03-03T02:00"))
     assert times(fire(known, at("03-05T01:59"))[0]) == [at("03-04T02:00")]
     firing = decide(known, at("03-05T02:00"))
     assert firing == Firing(None, None, missed_since=at("03-04T02:00"))
