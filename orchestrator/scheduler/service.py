@@ -75,7 +75,7 @@ class Scheduler:
             *(Duty(self._rescue), Duty(self._promote), self._timeouts),
         ]
         self._interval = settings.worker.heartbeat_interval.total_seconds()
-        self.worker = self._register()
+        self.worker = register(self._database)
         self._draining = False
 
     def run(self, loading: Loading) -> None:
@@ -133,7 +133,7 @@ class Scheduler:
         self._draining = answer.draining
         if answer.ended:
             _log.warning("this scheduler was silent for a lease and taken for dead: it registers anew")
-            self.worker = self._register()
+            self.worker = register(self._database)
         return self._interval
 
     def _rescue(self) -> float:
@@ -160,22 +160,24 @@ class Scheduler:
         wait = (moment - self._database.clock.now()).total_seconds()
         return min(max(wait, 0.0), longest)
 
-    def _register(self) -> int:
-        pid, started = processes.this_process()
-        return self._database.run_transaction(
-            lambda connection: workers.register_worker(
-                connection,
-                host=processes.host(),
-                pid=pid,
-                start_time=started,
-                kind="scheduler",
-                slots=0,
-                now=self._database.clock.now(),
-            )
-        )
-
     def _now(self) -> float:
         return self._database.clock.monotonic()
+
+
+def register(database: Database) -> int:
+    """Enter this process as a scheduler; its worker row."""
+    pid, started = processes.this_process()
+    return database.run_transaction(
+        lambda connection: workers.register_worker(
+            connection,
+            host=processes.host(),
+            pid=pid,
+            start_time=started,
+            kind="scheduler",
+            slots=0,
+            now=database.clock.now(),
+        )
+    )
 
 
 @contextmanager

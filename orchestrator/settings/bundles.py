@@ -18,6 +18,8 @@ from orchestrator.settings.values import (
     SwitchOrNone,
     TextOrNone,
     Words,
+    bounded,
+    lasting,
 )
 from orchestrator.units import Duration
 
@@ -70,7 +72,7 @@ class BundleSettings(Section):
         description="Whether a DAG that is new starts paused: its schedule fires once somebody unpauses it. "
         "none: it does, but for the folders of `fustgo standalone`.",
     )
-    parse_timeout: Duration = Field(
+    parse_timeout: Annotated[Duration, lasting("1s")] = Field(
         default=timedelta(seconds=60), description="Time that one file may take to be parsed."
     )
 
@@ -118,16 +120,7 @@ class BundleSettings(Section):
             return None
         if info.data.get("git") and poll < timedelta(seconds=1):
             raise ValueError("must be at least 1s for a git repository")
-        if poll < timedelta(milliseconds=100):
-            raise ValueError("must be at least 100ms for a folder")
-        return poll
-
-    @field_validator("parse_timeout")
-    @classmethod
-    def _time_to_begin(cls, timeout: timedelta) -> timedelta:
-        if timeout < timedelta(seconds=1):
-            raise ValueError("must be at least 1s")
-        return timeout
+        return bounded(poll, "100ms", " for a folder")
 
 
 def repository(git: str) -> str:

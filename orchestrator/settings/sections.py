@@ -20,6 +20,7 @@ from orchestrator.settings.values import (
     TextOrNone,
     Words,
     as_written,
+    lasting,
     upper,
 )
 from orchestrator.units import Duration
@@ -28,6 +29,9 @@ DEFAULT_BUNDLE = "default"
 """The name of the bundle that is given no name."""
 
 _LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+_LEASE = ", or a slow disk would cost a healthy process its life"
 
 
 def _database_url(url: str) -> str:
@@ -81,7 +85,7 @@ class TelemetrySettings(Section):
         description="Address of an OpenTelemetry collector (OTLP over HTTP), such as http://localhost:4318; "
         "none sends nothing.",
     )
-    interval: Duration = Field(
+    interval: Annotated[Duration, lasting("1s")] = Field(
         default=timedelta(seconds=15), description="Time between two reports of the metrics."
     )
 
@@ -93,13 +97,6 @@ class TelemetrySettings(Section):
         if endpoint is not None and re.search(r"/v1/(metrics|traces|logs)/?$", endpoint):
             raise ValueError("leave the /v1/... away: each signal adds its own")
         return endpoint
-
-    @field_validator("interval")
-    @classmethod
-    def _seldom_enough(cls, interval: timedelta) -> timedelta:
-        if interval < timedelta(seconds=1):
-            raise ValueError("must be at least 1s")
-        return interval
 
 
 class WorkerSettings(Section):
@@ -113,15 +110,15 @@ class WorkerSettings(Section):
     labels: Words = Field(
         default=(), description="What this worker offers to stages that ask for it (queue='gpu')."
     )
-    heartbeat_interval: Duration = Field(
+    heartbeat_interval: Annotated[Duration, lasting("100ms")] = Field(
         default=timedelta(seconds=10), description="Time between two signs of life."
     )
-    lease: Duration = Field(
+    lease: Annotated[Duration, lasting("5s", _LEASE)] = Field(
         default=timedelta(seconds=30),
         description="Silence after which a process is taken for dead: one that is stopped while it writes "
         "to the store is ended after it. More than two beats, at least 5s.",
     )
-    grace: Duration = Field(
+    grace: Annotated[Duration, lasting("0s")] = Field(
         default=timedelta(seconds=10),
         description="Time that a cancelled attempt has to end by itself before it is killed.",
     )
@@ -141,20 +138,6 @@ class WorkerSettings(Section):
             if not _LABEL.fullmatch(label):
                 raise ValueError(f"{label!r} is no label: letters, digits, '_', '-' and '.'")
         return labels
-
-    @field_validator("heartbeat_interval")
-    @classmethod
-    def _not_without_pause(cls, interval: timedelta) -> timedelta:
-        if interval < timedelta(milliseconds=100):
-            raise ValueError("must be at least 100ms")
-        return interval
-
-    @field_validator("lease")
-    @classmethod
-    def _longer_than_a_write(cls, lease: timedelta) -> timedelta:
-        if lease < timedelta(seconds=5):
-            raise ValueError("must be at least 5s, or a slow disk would cost a healthy process its life")
-        return lease
 
     @field_validator("memory_limit")
     @classmethod

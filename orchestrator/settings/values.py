@@ -38,6 +38,25 @@ def upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
+def lasting(least: str, why: str = "") -> AfterValidator:
+    """What makes a duration one of at least so long, and at most 20 days."""
+    return AfterValidator(lambda duration: bounded(duration, least, why))
+
+
+def bounded(duration: timedelta, least: str, why: str = "") -> timedelta:
+    """The duration; ValueError where it is shorter, or longer than 20 days: timers of some libraries end at
+    24.
+    """
+    if duration < parse_duration(least):
+        raise ValueError(f"must be at least {least}{why}")
+    if duration > _LONGEST_WAIT:
+        raise ValueError("must be at most 20d")
+    return duration
+
+
+_LONGEST_WAIT = timedelta(days=20)
+
+
 def _cores(value: object) -> object:
     return len(os.sched_getaffinity(0)) if value == CORES else value
 

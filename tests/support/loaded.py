@@ -16,6 +16,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.runs.report import Report
 from orchestrator.runs.states import Outcome
 from orchestrator.scheduler.loading.loader import Loading
+from orchestrator.scheduler.service import register
 from orchestrator.store import processes, promotion, steps, workers
 from orchestrator.store.database import Database, open_database
 from orchestrator.store.logs import log_path
@@ -42,27 +43,11 @@ def load(home: Path, folder: Path, *names: str) -> None:
         database.close()
 
 
-def enter_scheduler(database: Database) -> int:
-    """The row of a scheduler that is this process."""
-    pid, started = processes.this_process()
-    return database.run_transaction(
-        lambda connection: workers.register_worker(
-            connection,
-            host=processes.host(),
-            pid=pid,
-            start_time=started,
-            kind="scheduler",
-            slots=0,
-            now=database.clock.now(),
-        )
-    )
-
-
 class Loader:
     """A scheduler's loading at work in this process."""
 
     def __init__(self, database: Database, found: settings.Settings) -> None:
-        self.database, self.worker = database, enter_scheduler(database)
+        self.database, self.worker = database, register(database)
         self._said = SimpleQueue[str]()
         self.loading = Loading(database, found, lambda: self.worker, self._said.put)
 

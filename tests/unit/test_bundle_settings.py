@@ -139,6 +139,7 @@ def test_new_dags_of_folders_run_at_once_in_standalone_alone(tmp_path: Path) -> 
         ("bundle: {poll: 99ms}\n", "1:10", "at least 100ms for a folder"),
         ("bundle: {git: /r, poll: 999ms}\n", "1:19", "at least 1s for a git repository"),
         ("bundle: {parse_timeout: 0}\n", "1:10", "at least 1s"),
+        ("bundle: {parse_timeout: 25d}\n", "1:10", "at most 20d"),
         ("bundle: {pause_new_dags: perhaps}\n", "1:10", "valid boolean"),
         ("bundle: {path: a}\nbundles: {b: {path: c}}\n", "1:10", "bundle.path holds for none"),
         ("bundles: [a]\n", "1:1", "must hold names"),

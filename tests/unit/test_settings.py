@@ -217,6 +217,7 @@ def test_toml_problems_name_their_lines(tmp_path: Path) -> None:
         ("worker: {labels: ['a b']}\n", "1:10", "'a b' is no label"),
         ("worker: {heartbeat_interval: 0}\n", "1:10", "at least 100ms"),
         ("worker: {memory_limit: 1MiB}\n", "1:10", "at least 64MiB"),
+        ("worker: {lease: 30d}\n", "1:10", "at most 20d"),
         ("database: {url: 'sqlite:///here.db'}\n", "1:12", "absolute/path"),
     ],
 )

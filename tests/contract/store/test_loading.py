@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from orchestrator.errors import RefusedError
+from orchestrator.scheduler.service import register
 from orchestrator.store import bundles, loading, workers
 from orchestrator.store.bundles import BundleLost, Claim
 from orchestrator.store.dags import BUNDLE, ensure_dag, ensure_version, graph_of
@@ -20,7 +21,6 @@ from orchestrator.store.tables import Dag, table_of
 from orchestrator.store.tables.entity import value
 from orchestrator.store.tables.services import Schedule
 from orchestrator.store.verbs.triggering import loaded_dag
-from tests.support.loaded import enter_scheduler
 from tests.support.store import ManualClock, document, graph
 
 STAGES = graph({"n": ()})
@@ -37,7 +37,7 @@ class Bundle:
     """A bundle that a scheduler loads."""
 
     def __init__(self, database: Database, name: str = "default", *, paused: bool = True) -> None:
-        self.database, self.worker = database, enter_scheduler(database)
+        self.database, self.worker = database, register(database)
         assert bundles.claim_bundle(database, name, f"/{name}", self.worker)
         self.place = Place(Claim(name, self.worker), "v1", f"/{name}", "/project", paused)
 
@@ -223,7 +223,7 @@ def test_a_dag_that_was_made_without_a_file_keeps_its_id(
 def test_one_scheduler_loads_a_bundle_until_it_is_gone(
     database: Database, bundle: Bundle, clock: ManualClock
 ) -> None:
-    other = enter_scheduler(database)
+    other = register(database)
     assert not bundles.claim_bundle(database, "default", "/default", other)
     assert bundles.claim_bundle(database, "default", "/default", bundle.worker)
     with database.read() as connection:
@@ -235,7 +235,7 @@ def test_one_scheduler_loads_a_bundle_until_it_is_gone(
 
 
 def test_of_many_that_want_a_bundle_one_gets_it(database: Database) -> None:
-    wanting = [enter_scheduler(database) for _ in range(4)]
+    wanting = [register(database) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         got = [*pool.map(lambda worker: bundles.claim_bundle(database, "b", "/b", worker), wanting)]
     assert got.count(True) == 1
@@ -247,7 +247,7 @@ def test_who_has_lost_a_bundle_writes_nothing_more_of_it(
     bundle.load(loaded("a"))
     before = stored(database)
     database.run_transaction(lambda connection: workers.end_worker(connection, bundle.worker, clock.now()))
-    assert bundles.claim_bundle(database, "default", "/default", enter_scheduler(database))
+    assert bundles.claim_bundle(database, "default", "/default", register(database))
     with pytest.raises(BundleLost):
         bundle.store(loaded("a", text=2))
     with pytest.raises(BundleLost):
