@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import signal
 import types
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import StoreError
+from orchestrator.readiness import readable
 from orchestrator.scheduler.loading.loader import Loading
 from orchestrator.scheduler.rescuer import Rescuer
 from orchestrator.settings import Settings
@@ -90,7 +90,7 @@ class Scheduler:
                     self._do(duty)
             wait = min(duty.due for duty in self._duties) - self._now()
             heard = self._listener.fileno()
-            ready, _, _ = select.select([*open_ends, heard], [], [], max(0.0, wait))
+            ready = readable([*open_ends, heard], wait)
             if self._stop in ready:
                 return
             if loading.fileno() in ready:

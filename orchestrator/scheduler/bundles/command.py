@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import shlex
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from typing import IO
 
 from orchestrator.clock import SystemClock
 from orchestrator.errors import FustgoError
+from orchestrator.readiness import readable
 from orchestrator.scheduler.bundles import Interrupted
 from orchestrator.scheduler.bundles.remote import Remote
 
@@ -84,7 +84,7 @@ class Git:
 
     def pause(self, seconds: float) -> None:
         """Wait; raises Interrupted."""
-        if select.select(self._stops, [], [], seconds)[0]:
+        if readable(self._stops, seconds):
             raise Interrupted
 
     def _start(
@@ -132,7 +132,7 @@ class Git:
                     raise self._failed(
                         arguments, f"nothing was heard for {self._silence:g} s", "is the server reachable?"
                     )
-                ready = select.select([ended, *self._stops], [], [], min(_LOOK_EVERY, self._silence))[0]
+                ready = readable([ended, *self._stops], min(_LOOK_EVERY, self._silence))
                 if any(stop in ready for stop in self._stops):
                     raise Interrupted
                 if ended in ready:

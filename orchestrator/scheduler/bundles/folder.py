@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.clock import SystemClock
 from orchestrator.errors import FustgoError
+from orchestrator.readiness import readable
 from orchestrator.scheduler.bundles import Interrupted, Tree
 from orchestrator.scheduler.bundles.frozen import Claim, SpoiledError, digest, freeze
 from orchestrator.scheduler.bundles.ignore import included
@@ -151,7 +151,7 @@ class Folder:
 
     def _pause(self) -> None:
         stops = [] if self._stop is None else [self._stop]
-        if select.select(stops, [], [], PAUSE)[0]:
+        if readable(stops, PAUSE):
             raise Interrupted
 
 

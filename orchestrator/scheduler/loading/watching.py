@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Protocol, Self
 
 from orchestrator.clock import SystemClock
 from orchestrator.errors import FustgoError
+from orchestrator.readiness import readable
 from orchestrator.scheduler.bundles import Interrupted, Source, Tree
 
 PATIENT = 0.5  # seconds after which who does not take what was seen is made to
@@ -48,8 +48,7 @@ class Alarm:
 
     def wait(self, seconds: float, *others: Readable) -> bool:
         """Whether it rings; waits for that, or for one of the others, so long."""
-        ready, _, _ = select.select([self, *others], [], [], max(0.0, seconds))
-        return self in ready
+        return self.fileno() in readable([self.fileno(), *(one.fileno() for one in others)], seconds)
 
     @property
     def rings(self) -> bool:
