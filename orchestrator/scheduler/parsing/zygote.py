@@ -168,7 +168,8 @@ def _kill_children() -> None:
     with contextlib.suppress(OSError):
         for listed in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
             for child in listed.read_text(encoding="ascii").split():
-                os.kill(int(child), signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError, PermissionError):  # the others have to go too
+                    os.kill(int(child), signal.SIGKILL)
 
 
 def _read(zygote: int, request: dict[str, Any], answer: int, registry: Registry) -> NoReturn:
