@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from sqlalchemy import Connection
 from orchestrator.clock import SystemClock
 from orchestrator.errors import StoreError, UsageError
 from orchestrator.scheduler.loading import loader as loader_module
-from orchestrator.scheduler.loading import rounds
+from orchestrator.scheduler.loading import rounds, watching
 from orchestrator.settings import Settings
 from orchestrator.settings import load as load_settings
 from orchestrator.store import bundles, dag_views, loading, schedules
@@ -125,6 +126,26 @@ def test_a_hanging_file_delays_no_change_of_another(site: Site, monkeypatch: pyt
         site.write(one__py=ALONE.format("one"), two__py=ALONE.format("two"), three__py=ALONE.format("three"))
         loader.until(lambda: site.ids == ["good", "one", "three", "two"], "the files that no longer hang")
     assert site.errors == {}
+
+
+def test_a_bundle_that_changes_more_often_than_a_file_parses_is_loaded_all_the_same(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "PATIENT", 0.1)
+    site.write_yaml("gone")
+    site.write(slow__py=f"import time\ntime.sleep(1)\n{ALONE.format('slow')}", data__json="0")
+    with Loader(site.database, site.settings()) as loader:
+        loader.serves()
+        site.write(slow__py=f"import time\ntime.sleep(1)\n{ALONE.format('other')}")
+        (site.dags / "gone.yaml").unlink()
+        began, count = monotonic(), itertools.count()
+
+        def changed_and_live() -> bool:
+            site.write(data__json=str(next(count)))
+            return site.ids == ["other"]
+
+        loader.until(changed_and_live, "the file that takes long")
+        assert monotonic() - began < 15.0
 
 
 @pytest.mark.parametrize("kind", [StoreError, OverflowError])

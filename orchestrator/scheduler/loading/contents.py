@@ -65,7 +65,8 @@ class Contents:
         hanging = {file for file in self._hanging if before.get(file) == tree.digests[file]}
         concerned = (*wanted.first, *wanted.then)
         self._first = _but(hanging, (*wanted.first, *self._still(self._first, tree)))
-        self._then = _but(hanging | self._first.keys(), (*wanted.then, *self._still(self._then, tree)))
+        waiting = self._still(self._then, tree)  # first: else a bundle that changes often never gets to them
+        self._then = _but(hanging | self._first.keys(), (*waiting, *wanted.then))
         aside = (*self._still(self.slow, tree), *(file for file in concerned if file in hanging))
         self.slow = _but(self._first.keys() | self._then.keys(), aside)
         self.tree, self._parsed, self.settled = tree, set(), False
@@ -101,6 +102,34 @@ class Contents:
             return News([dag for dag in parsed.dags if dag not in contested])
         self.errors.pop(file, None)
         return News(list(parsed.dags), {file: None})
+
+    def set_aside(self, files: Iterable[str]) -> None:
+        """Reading these was given up for a change: they are not to keep the round from its end again."""
+        for file in files:
+            self._first.pop(file, None)
+            self._then.pop(file, None)
+            self._hanging.add(file)
+            self.slow[file] = None
+
+    def take_late(self, tree: Tree, parsed: Parsed, error: str | None) -> News:
+        """A file that takes long was read, in a tree that may no longer be the present one.
+
+        What it holds counts where it and what it imports are the same now; where anything else is not that
+        concerns it, it is read once more after that.
+        """
+        assert self.tree is not None
+        file, now = parsed.file, self.tree.digests
+        if file not in self.slow:  # it has changed, and is read anew
+            return News()
+        del self.slow[file]
+        if any(tree.digests.get(one) != now.get(one) for one in (file, *parsed.imports)):
+            self.slow[file] = None
+            return News()
+        news = self.take(parsed, error, last=True)
+        wanted = to_parse(tree.digests, now, self._known)
+        if file in (*wanted.first, *wanted.then) or concerns_all(tree.digests, now, self._known):
+            self.set_aside([file])
+        return news
 
     def refuse(self, errors: Mapping[str, str]) -> None:
         """Not all that these files hold could be stored."""

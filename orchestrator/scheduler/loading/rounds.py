@@ -1,7 +1,8 @@
 """Loads one bundle again and again, while it is this scheduler's: parses what changed, stores what it holds.
 
-What was seen last goes first: before each few files it is asked whether the code has changed again, and a
-file that takes long gives way to it.
+What was seen last goes first: before each few files it is asked whether the code has changed again. A file
+that takes long is set aside, and read beside what follows: it delays no change, and no change keeps it from
+being loaded.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import TypeVar
 from orchestrator.clock import SystemClock
 from orchestrator.dag.stages import StageGraph
 from orchestrator.errors import FustgoError, StoreError
-from orchestrator.scheduler.bundles import Interrupted, Source
+from orchestrator.scheduler.bundles import Interrupted, Source, Tree
 from orchestrator.scheduler.loading.contents import Contents, News
-from orchestrator.scheduler.loading.watching import Alarm, Seen, Watch
+from orchestrator.scheduler.loading.slow import SlowReader
+from orchestrator.scheduler.loading.watching import Alarm, Readable, Seen, Watch
 from orchestrator.scheduler.parsing.parsers import Parsed, Parsers
 from orchestrator.settings.bundles import BundleSettings
 from orchestrator.store import bundles, loading, pools
@@ -28,6 +30,7 @@ from orchestrator.store.loading import Loaded, Place
 from orchestrator.telemetry import metrics
 
 QUICK = 5.0  # seconds that a file may take before it is set aside, so that the others do not wait for it
+SLOW_AT_ONCE = 2  # files that take longer
 AT_ONCE = 16  # files between two looks at what has changed
 LOOK_EVERY = 2.0  # seconds between two looks at whether the bundle is still ours
 AGAIN = 1.0  # seconds after which a store that was out of reach is asked again
@@ -95,8 +98,9 @@ class Rounds:
         with (
             Watch(self._source, self._stop) as watch,
             Parsers(self._settings.project, watch.hurry.fileno()) as parsers,
+            SlowReader(self._settings.project, self._stop.fileno()) as slow,
         ):
-            self._watch, self._parsers = watch, parsers
+            self._watch, self._parsers, self._slow = watch, parsers, slow
             while not self._stop.rings:
                 with suppress(Interrupted):
                     self._turn(is_mine)
@@ -122,6 +126,7 @@ class Rounds:
         self._tell_error(seen.error)
         if seen.tree is not None:
             self._contents.change(seen.tree)
+            self._slow.drop(self._contents.slow.__contains__)
             self._change.at = self._change.at or seen.at
             self._parsers.warm()
         elif self._contents.tree is None:
@@ -143,37 +148,48 @@ class Rounds:
         if contents.tree is None:
             return False
         if files := contents.due(AT_ONCE):
-            self._parse(files, QUICK, last=False)
+            self._parse(files)
         elif not contents.settled:
             self._settle()
-        elif contents.slow:
-            patience = self._settings.parse_timeout.total_seconds()
-            self._parse([*contents.slow][:2], patience, last=True)
         else:
-            return False
+            return self._go_on_slowly()
         return True
 
-    def _parse(self, files: Sequence[str], patience: float, *, last: bool) -> None:
+    def _parse(self, files: Sequence[str]) -> None:
         """Read some files, and store what they hold: when it is interrupted, what was read until then."""
         assert self._contents.tree is not None
-        found = News()
+        tree, found = self._contents.tree, News()
         try:
-            for parsed in self._parsers.parse(self._contents.tree.root, files, patience):
+            for parsed in self._parsers.parse(tree.root, files, QUICK):
                 metrics.file_parsed(parsed.seconds)
-                news = self._contents.take(parsed, self._said(parsed), last=last)
+                news = self._contents.take(parsed, self._said(tree, parsed), last=False)
                 found.dags.extend(news.dags)
                 found.errors.update(news.errors)
         finally:
+            self._contents.set_aside(self._parsers.given_up)
             self._save(found)
 
-    def _said(self, parsed: Parsed) -> str | None:
+    def _go_on_slowly(self) -> bool:
+        """Store what was read of the files that take long, and begin with the next; False: nothing is."""
+        contents, is_done = self._contents, False
+        for tree, parsed in self._slow.ended():
+            metrics.file_parsed(parsed.seconds)
+            self._save(contents.take_late(tree, parsed, self._said(tree, parsed)))
+            is_done = True
+        if contents.slow and not is_done and not self._slow.is_reading:
+            assert contents.tree is not None
+            patience = self._settings.parse_timeout.total_seconds()
+            self._slow.begin(contents.tree, [*contents.slow][:SLOW_AT_ONCE], patience)
+            is_done = True
+        return is_done
+
+    def _said(self, tree: Tree, parsed: Parsed) -> str | None:
         """The error of a file, such as every store can keep it: people are told of the file that they wrote,
         not of its copy.
         """
-        assert self._contents.tree is not None
         if parsed.error is None:
             return None
-        text = parsed.error.replace(f"{self._contents.tree.root}/", f"{self._source.folder}/")
+        text = parsed.error.replace(f"{tree.root}/", f"{self._source.folder}/")
         return text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
 
     def _save(self, news: News) -> None:
@@ -260,7 +276,9 @@ class Rounds:
     def _wait(self, is_mine: Callable[[], bool]) -> None:
         """Nothing is to be done: wait for news, and look whether the bundle is still ours."""
         self._parsers.rest()
-        if self._stop.wait(LOOK_EVERY, self._watch.news) or self._watch.news.rings:
+        self._slow.rest()
+        wakes: list[Readable] = [self._watch.news, *([self._slow] if self._slow.is_reading else [])]
+        if self._stop.wait(LOOK_EVERY, *wakes) or self._watch.news.rings:
             return
         with self._database.glance() as connection:
             held = bundles.is_held(connection, self._claim)

@@ -8,25 +8,29 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import socket
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from orchestrator.errors import StoreError
 from orchestrator.forking import scrubbed
+from orchestrator.readiness import readable
 from orchestrator.scheduler.bundles import Interrupted
 from orchestrator.store.loading import Loaded
 
 IDLE = 60.0  # seconds without a file after which the process that reads them is let go
 LARGEST = 64 << 20  # bytes of what a file may define
+BRIEF = 0.4  # seconds of reading that are lost lightly
+LATE = 30.0  # seconds that an answer may be late before the process that owes it is taken for dead
+_LOOK_EVERY = 5.0
 _ENDS_WITHIN = 5.0  # seconds
+_ENDED_IT = "it ended the process that starts readers"
 
 
 class ReaderDied(StoreError):
@@ -63,6 +67,7 @@ class Parsers:
         self._project, self._stop, self._at_once = project, stop, at_once
         self._process: _Process | None = None
         self._used = 0.0
+        self.given_up: list[str] = []
 
     def warm(self) -> None:
         """Start now what files will be read with: it needs a second. Raises StoreError where it cannot be."""
@@ -82,39 +87,57 @@ class Parsers:
         """What each of the files below the tree holds, as they are done; each has `patience` seconds.
 
         Raises Interrupted when `stop` becomes readable, StoreError where no file can be read at all. What is
-        under way then, or when nobody asks on, is given up.
+        under way then, or when nobody asks on, is given up: `given_up` are those that had begun to take long.
         """
+        with contextlib.closing(self.attend(tree, files, patience)) as reading:
+            for parsed in reading:
+                if parsed is None:
+                    self._wait()
+                else:
+                    yield parsed
+
+    def attend(
+        self, tree: Path, files: Sequence[str], patience: float
+    ) -> Generator[Parsed | None, None, None]:
+        """As `parse`, but who asks waits for nothing: None where there is nothing to tell now."""
         queue = _Queue(files)
+        self.given_up = []
         try:
             while queue.left:
                 process = self._running()
                 self._feed(process, queue, tree, patience)
                 try:
-                    for end in self._hear(process):
+                    for end in process.ended():
                         queue.done(end.file)
                         self._feed(process, queue, tree, patience)
                         yield end.parsed(tree, patience)
+                    process.must_answer(patience)
+                    if queue.left:
+                        yield None
                 except ReaderDied:
                     self.close()
                     if (guilty := queue.died()) is not None:
-                        yield Parsed(
-                            guilty, error=f"{tree / guilty}: it ended the process that starts readers"
-                        )
+                        yield Parsed(guilty, error=f"{tree / guilty}: {_ENDED_IT}")
         finally:
             self._used = time.monotonic()
-            if queue.under_way and self._process is not None and not self._process.give_up():
-                self.close()
+            if queue.under_way and self._process is not None:
+                self.given_up = self._process.taking_long()
+                if not self._process.give_up():
+                    self.close()
 
     def _feed(self, process: _Process, queue: _Queue, tree: Path, patience: float) -> None:
         for file in queue.take(self._at_once):
             process.ask(tree, file, patience)
 
-    def _hear(self, process: _Process) -> Iterator[_End]:
-        """Wait for what it has to tell."""
-        ready, _, _ = select.select([process.fileno(), self._stop], [], [])
-        if self._stop in ready:
+    def _wait(self) -> None:
+        """Wait for what it has to tell, and look at it now and then."""
+        heard = [self._stop] if self._process is None else [self._process.fileno(), self._stop]
+        if self._stop in readable(heard, _LOOK_EVERY):
             raise Interrupted
-        return process.ended()
+
+    def fileno(self) -> int:
+        """Readable when what is attended to has news; where nothing is, when `stop` is."""
+        return self._stop if self._process is None else self._process.fileno()
 
     def _running(self) -> _Process:
         if self._process is None:
@@ -227,11 +250,23 @@ class _Process:
                     said = answer.read(LARGEST + 1)
                 yield _End(answer=said, seconds=time.monotonic() - asked, **news)
 
+    def must_answer(self, patience: float) -> None:
+        """Raises ReaderDied where it owes an answer for longer than anything may take."""
+        oldest = min((asked for _, asked in self._answers.values()), default=None)
+        if oldest is not None and oldest + patience + LATE < time.monotonic():
+            self._process.kill()
+            raise ReaderDied("the process that reads DAG files has stopped")
+
+    def taking_long(self) -> list[str]:
+        """What has been under way for longer than is lost lightly."""
+        began = time.monotonic() - BRIEF
+        return [file for file, (_, asked) in self._answers.items() if asked < began]
+
     def give_up(self) -> bool:
         """End all that is under way; False where it is not in a state to do so soon."""
         with contextlib.suppress(ReaderDied, ConnectionError):
             self._control.send(b"{}")
-            while self._answers and self._ready and select.select([self._control], [], [], _ENDS_WITHIN)[0]:
+            while self._answers and self._ready and readable([self._control.fileno()], _ENDS_WITHIN):
                 for _ in self.ended():
                     pass
         return not self._answers

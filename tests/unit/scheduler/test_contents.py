@@ -167,3 +167,46 @@ def test_what_could_not_be_stored_is_wrong_until_it_is_parsed_again() -> None:
     bundle.parse("a", "x")
     bundle.settle()
     assert bundle.errors == {}
+
+
+def test_a_file_that_was_given_up_for_a_change_holds_up_nothing_and_is_read_whatever_changes() -> None:
+    bundle = loaded_bundle()
+    before = tree("v2", a="1", b="1", slow="1", data="1")
+    bundle.change(before)
+    bundle.set_aside(["slow.py"])
+    bundle.parse("data")
+    bundle.settle()
+    for digest in ("2", "3"):
+        bundle.change(tree(f"v{digest}", a="1", b="1", slow="1", data=digest))
+        assert "slow.py" not in bundle.due(9)
+        assert [*bundle.slow] == ["slow.py"]
+    news = bundle.take_late(before, Parsed("slow.py", loaded("slow.py", "z")), None)
+    assert [dag.dag_id for dag in news.dags] == ["z"]
+    assert [*bundle.slow] == ["slow.py"]  # it may have read what has changed
+    bundle.take_late(bundle.tree or before, Parsed("slow.py", loaded("slow.py", "z")), None)
+    assert not bundle.slow
+
+
+def test_a_file_that_was_read_in_an_older_tree_counts_where_it_and_its_imports_are_the_same() -> None:
+    bundle = loaded_bundle()
+    before = tree("v2", a="1", b="1", m="1", slow="1")
+    bundle.change(before)
+    bundle.set_aside(["slow.py"])
+    bundle.change(tree("v3", a="1", b="1", m="2", slow="1"))
+    parsed = Parsed("slow.py", loaded("slow.py", "z"), frozenset({"m.py"}))
+    assert bundle.take_late(before, parsed, None) == News()
+    assert [*bundle.slow] == ["slow.py"]
+    bundle.change(tree("v4", a="1", b="1", m="2", slow="2"))  # an author who has mended it waits for nothing
+    assert (bundle.due(1), [*bundle.slow]) == (["slow.py"], [])
+    assert bundle.take_late(before, parsed, None) == News()
+
+
+def test_files_that_wait_for_their_turn_get_it_however_often_the_bundle_changes() -> None:
+    bundle = loaded_bundle()
+    for number, first in ((1, "a.py"), (2, "b.py"), (3, "a.py")):
+        bundle.change(tree(f"v{number + 1}", a="1", b="1", plugins=str(number)))
+        bundle.parse("plugins")
+        bundle.settle()
+        assert bundle.due(1) == [first]
+        bundle.parse(first.removesuffix(".py"), {"a.py": "x", "b.py": "y"}[first])
+        bundle.settle()
