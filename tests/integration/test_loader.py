@@ -265,6 +265,20 @@ def test_a_bundle_that_another_scheduler_has_loaded_is_forgotten_when_it_stays_a
     assert (site.ids, site.errors) == (["a"], {})
 
 
+def test_a_file_that_failed_for_a_passing_reason_is_read_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "RETRY_AFTER", 0.1)
+    monkeypatch.setattr(rounds, "LOOK_EVERY", 0.1)
+    away = site.folder / "away"
+    site.write(a__py=f"open({str(away)!r})\n{ALONE.format('a')}")
+    with Loader(site.database, site.settings()) as loader:
+        loader.serves()
+        assert "away" in site.errors["a.py"]
+        away.touch()
+        loader.until(lambda: site.ids == ["a"] and not site.errors, "the file that is no longer broken")
+
+
 def test_a_dag_of_two_bundles_is_loaded_by_the_second_once_the_first_has_it_no_more(site: Site) -> None:
     site.write_yaml("a")
     site.write_yaml("keeps")

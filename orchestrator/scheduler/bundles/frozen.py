@@ -71,13 +71,13 @@ def freeze(
 
 
 @contextmanager
-def writing(tree: Path) -> Iterator[None]:
+def writing(tree: Path, doing: str = "copy the DAGs to") -> Iterator[None]:
     """What goes wrong with the disk inside is a StoreError that names the tree."""
     try:
         yield
     except OSError as error:
         raise StoreError(
-            f"cannot copy the DAGs to {tree}: {error.strerror}",
+            f"cannot {doing} {tree}: {error.strerror}",
             hint="artifacts.path must be a folder you can write, with space left",
         ) from error
 
@@ -143,7 +143,7 @@ def prune(artifacts: Path, kept: Collection[str], older_than: timedelta) -> list
     bundles = artifacts / "bundles"
     if not bundles.is_dir():
         return []
-    with writing(bundles):
+    with writing(bundles, "remove old copies of DAGs in"):
         with _alone(artifacts):
             before = time.time() - older_than.total_seconds()
             ages = [(entry.name, entry.stat(follow_symlinks=False).st_mtime) for entry in os.scandir(bundles)]

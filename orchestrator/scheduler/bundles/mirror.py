@@ -110,7 +110,7 @@ class Mirror:
                 *("gc", "--auto", "--quiet", "--prune=now"),
                 lock=lock,
             )
-        except GitFailed as error:
+        except FustgoError as error:  # the checkout is good all the same
             _log.warning("%s", error)
 
     @contextmanager

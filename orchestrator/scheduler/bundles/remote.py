@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -59,8 +60,10 @@ class Remote:
 
     def masked(self, text: str) -> str:
         """The text without the secrets."""
-        for secret in sorted({self.password, self.user}, key=len, reverse=True):
-            text = text.replace(secret, "***") if secret else text
+        secret = self.password or self.user
+        text = text.replace(secret, "***") if secret else text
+        if self.user:
+            text = re.sub(rf"(?<![\w.-]){re.escape(self.user)}(?=[@:])", "***", text)
         return without_password(text)
 
     def _credentials(self) -> dict[str, str]:

@@ -145,6 +145,11 @@ class Contents:
         """What kept these files from being stored may be gone."""
         self._first |= dict.fromkeys(file for file in files if file in self._known)
 
+    def retry_broken(self) -> None:
+        """What kept these files from being read may be gone, without a change of them."""
+        self.set_aside(self._broken & self._hanging)
+        self._first |= dict.fromkeys(sorted(self._broken - self._hanging))
+
     def sort_out(self) -> News:
         """The files that the change surely concerns are parsed: what follows for those that have ids of
         others, and whether it concerns all files.

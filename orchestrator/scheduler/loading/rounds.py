@@ -34,6 +34,7 @@ SLOW_AT_ONCE = 2  # files that take longer
 AT_ONCE = 16  # files between two looks at what has changed
 LOOK_EVERY = 2.0  # seconds between two looks at whether the bundle is still ours
 AGAIN = 1.0  # seconds after which a store that was out of reach is asked again
+RETRY_AFTER, RETRY_AT_MOST = 30.0, 600.0  # seconds after which broken files are read again; they double
 _SHOWN = 10
 _log = logging.getLogger("fustgo.loader")
 T = TypeVar("T")
@@ -82,6 +83,7 @@ class Rounds:
         self._database, self._claim, self._source, self._settings = database, claim, source, settings
         self._stop, self._served, self._clock = stop, served, SystemClock()
         self._change = Change()
+        self._retry_after, self._retry_at = RETRY_AFTER, float("inf")
         self._abroad: dict[str, set[str]] = {}  # ids that another bundle has, by file
         self._logged: dict[str, str | None] = {}
         with database.read() as connection:
@@ -118,6 +120,7 @@ class Rounds:
             if self._starting:
                 raise CannotBegin(error) from error
             self._tell_error(error)
+            self._check(is_mine)
             self._stop.wait(AGAIN)
 
     def _look_at(self, seen: Seen) -> None:
@@ -127,6 +130,9 @@ class Rounds:
         if seen.tree is not None:
             self._contents.change(seen.tree)
             self._slow.drop(self._contents.slow.__contains__)
+            self._retry_after = RETRY_AFTER
+            self._retry_at = self._clock.monotonic() + RETRY_AFTER
+            self._logged = {file: said for file, said in self._logged.items() if file in seen.tree.digests}
             self._change.at = self._change.at or seen.at
             self._parsers.warm()
         elif self._contents.tree is None:
@@ -248,6 +254,8 @@ class Rounds:
         )
         contents.settled = True
         self._starting = False
+        if len(removed) > 1 and not contents.ids:
+            _log.warning("bundle %s: all its %d DAGs are gone at once", self._claim.bundle, len(removed))
         self._change.removed += removed
         self._tell_change(contents.tree.version)
         metrics.import_errors(len(contents.errors), bundle=self._claim.bundle)
@@ -280,11 +288,24 @@ class Rounds:
         wakes: list[Readable] = [self._watch.news, *([self._slow] if self._slow.is_reading else [])]
         if self._stop.wait(LOOK_EVERY, *wakes) or self._watch.news.rings:
             return
+        self._check(is_mine)
+        self._look_abroad()
+        self._try_again()
+
+    def _check(self, is_mine: Callable[[], bool]) -> None:
+        """Raises BundleLost where the bundle is no longer ours."""
         with self._database.glance() as connection:
             held = bundles.is_held(connection, self._claim)
         if not held or not is_mine():
             raise BundleLost(f"bundle {self._claim.bundle} is no longer loaded by this scheduler")
-        self._look_abroad()
+
+    def _try_again(self) -> None:
+        """Read the broken files again, now and then: perhaps what was wrong was no fault of theirs."""
+        now = self._clock.monotonic()
+        if self._retry_at <= now:
+            self._contents.retry_broken()
+            self._retry_after = min(2 * self._retry_after, RETRY_AT_MOST)
+            self._retry_at = now + self._retry_after
 
     def _look_abroad(self) -> None:
         """Load the files again whose ids were another bundle's, and are it no more."""

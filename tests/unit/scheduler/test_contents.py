@@ -210,3 +210,18 @@ def test_files_that_wait_for_their_turn_get_it_however_often_the_bundle_changes(
         assert bundle.due(1) == [first]
         bundle.parse(first.removesuffix(".py"), {"a.py": "x", "b.py": "y"}[first])
         bundle.settle()
+
+
+def test_broken_files_are_read_again_though_nothing_has_changed() -> None:
+    bundle = loaded_bundle()
+    bundle.change(tree("v2", a="2", b="2", c="1"))
+    bundle.parse("a", error="signal 9")
+    bundle.parse("b", error="took long", slow=True)
+    bundle.parse("c", "x")  # a double is no news
+    bundle.settle()
+    bundle.slow.clear()
+    bundle.retry_broken()
+    assert (bundle.due(9), [*bundle.slow]) == (["a.py"], ["b.py"])
+    bundle.parse("a", "x")
+    bundle.settle()
+    assert "a.py" not in bundle.errors

@@ -143,6 +143,9 @@ def test_an_address_shows_no_secret_and_a_password_for_ssh_is_refused() -> None:
     remote = remote_of("https://token@example.org/x.git")
     assert (remote.url, remote.user) == ("https://example.org/x.git", "token")
     assert remote.masked("https://token@example.org: token") == "https://***@example.org: ***"
+    remote = remote_of("https://git:hidden@example.org/x.git")
+    said = "https://example.org/x.git: git fetch: fatal: hidden of git@example.org"
+    assert remote.masked(said) == "https://example.org/x.git: git fetch: fatal: *** of ***@example.org"
     assert remote_of("git@example.org:x.git").url == "git@example.org:x.git"
     assert remote_of("ssh://git@example.org/x.git").url == "ssh://git@example.org/x.git"
     with pytest.raises(UsageError, match="takes no password") as caught:
