@@ -20,7 +20,7 @@ from tests.support.commands import Result, Shell
 from tests.support.site import ROOT, Site, WorkerProcess
 
 FAST = {"FUSTGO_WORKER__LEASE": "5s", "FUSTGO_WORKER__HEARTBEAT_INTERVAL": "1s"}
-READY = {"scheduler": " as version ", "worker": " slots", "standalone": "fustgo is ready"}
+READY = {"scheduler": "; its store is ", "worker": " slots", "standalone": "fustgo is ready"}
 _MAIN = "from orchestrator.cli.main import entry; entry()"
 _STOPS_INSIDE = """
 import os, signal

@@ -15,7 +15,8 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import IO
 
 from orchestrator.clock import SystemClock
 from orchestrator.errors import FustgoError
@@ -146,11 +147,11 @@ def unpack(files: tarfile.TarFile, new: Path) -> list[tuple[str, str]]:
     Raises FustgoError for a path that leads out: git makes none.
     """
     members = list(files)
-    try:
-        plain = [one for one in members if one.isreg() or one.isdir()]
-        files.extractall(new, plain, filter=_frozen)  # noqa: S202
-    except tarfile.FilterError as error:
-        raise FustgoError(f"a file of the repository has no place in a checkout: {error}") from error
+    for one in members:  # tarfile's own filters are younger than the Python of some distributions
+        if one.isdir():
+            _inside(new, one).mkdir(parents=True, exist_ok=True)
+        elif one.isreg() and (content := files.extractfile(one)) is not None:
+            _write(_inside(new, one), content, 0o555 if one.mode & 0o100 else 0o444)
     links = [one for one in members if one.issym()]
     for link in links:
         os.symlink(link.linkname, new / link.name)
@@ -171,7 +172,16 @@ def _remove_leaving(new: Path, links: Sequence[tarfile.TarInfo]) -> list[tuple[s
     return [(link.name, link.linkname) for link in leaving]
 
 
-def _frozen(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
-    """What Python lets pass as data, and nobody writes to it."""
-    safe = tarfile.data_filter(member, folder)
-    return safe.replace(mode=0o555 if member.mode & 0o100 else 0o444, deep=False) if member.isreg() else safe
+def _inside(new: Path, member: tarfile.TarInfo) -> Path:
+    """Where a member is written. No link is there yet by which it could lead elsewhere."""
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts:
+        raise FustgoError(f"a file of the repository has no place in a checkout: {member.name!r}")
+    return new / path
+
+
+def _write(path: Path, content: IO[bytes], mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        shutil.copyfileobj(content, file)
+    path.chmod(mode)
