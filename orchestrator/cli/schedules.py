@@ -48,14 +48,15 @@ def _pause(args: argparse.Namespace) -> int:
         ids = list(dict.fromkeys(args.dags))
         zones = {dag: app.client.show_dag(dag).timezone for dag in ids}
         verb = app.client.pause_dag if args.paused else app.client.unpause_dag
-        done = [verb(dag, dry_run=args.dry_run) for dag in ids]
+        done = []
+        for dag in ids:
+            done.append(verb(dag, dry_run=args.dry_run))
+            if not args.json:  # said at once: should another fail, this one is done
+                print(_said(done[-1], zones[dag], app.clock.now()))
     finally:
         app.close()
     if args.json:
         print_json([_pause_as_json(one) for one in done])
-        return 0
-    for one in done:
-        print(_said(one, zones[one.dag.dag_id], app.clock.now()))
     return 0
 
 
@@ -138,7 +139,7 @@ def _remark(found: NextRuns) -> str:
     from orchestrator.cli.render import moment
 
     dag = found.view.dag
-    most, since = dag.max_active_runs, moment(dag.removed_at)
+    most, since = found.most, moment(dag.removed_at)
     words = {
         "paused": "is paused: what would fire if it were unpaused now",
         "held_back": f"is held back: {found.active} of at most {most} runs are active, one has to end first",
@@ -159,7 +160,7 @@ def _next_as_json(found: NextRuns) -> dict[str, Any]:
         "paused": dag.paused,
         "removed_at": dag.removed_at,
         "active_runs": found.active,
-        "max_active_runs": dag.max_active_runs,
+        "max_active_runs": found.most,
         "runs": [
             {
                 "fire_time": tick.fire_time,

@@ -14,7 +14,7 @@ from orchestrator.store.tables.services import Bundle
 from orchestrator.store.verbs.dag_pausing import DagPause, set_paused
 
 
-class Firing(StrEnum):
+class Outlook(StrEnum):
     """Whether the schedule of a DAG fires, and if not, why."""
 
     FIRES = "fires"
@@ -29,13 +29,14 @@ class Firing(StrEnum):
 class NextRuns:
     """The runs that a schedule will make: of a paused DAG those that it would make if it were unpaused now.
 
-    `active` counts its runs that hold the next one back where they are `max_active_runs`.
+    `active` counts its runs that hold the next one back where there are `most` of them.
     """
 
     view: DagView
-    firing: Firing
+    firing: Outlook
     ticks: tuple[Tick, ...]
     active: int
+    most: int
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ class Schedules(Surface):
             view = dag_views.find_dag(connection, dag)
             facts = schedules.facts_of(connection, view.dag)
         if facts is None or not facts.timetable.fires:
-            return NextRuns(view, Firing.UNSCHEDULED, (), 0)
+            return NextRuns(view, Outlook.UNSCHEDULED, (), 0, view.dag.max_active_runs)
         if view.dag.removed_at is not None:
-            return NextRuns(view, Firing.REMOVED, (), facts.active)
+            return NextRuns(view, Outlook.REMOVED, (), facts.active, facts.most)
         ticks = tuple(islice(upcoming(facts, self.clock.now()), count))
-        return NextRuns(view, _firing(facts, ticks), ticks, facts.active)
+        return NextRuns(view, _firing(facts, ticks), ticks, facts.active, facts.most)
 
     def list_bundles(self) -> list[Bundle]:
         """Where the services load DAGs from; `error` of one says why its newest state cannot be read."""
@@ -68,9 +69,9 @@ class Schedules(Surface):
             return dag_views.list_bundles(connection)
 
 
-def _firing(facts: ScheduleFacts, ticks: tuple[Tick, ...]) -> Firing:
+def _firing(facts: ScheduleFacts, ticks: tuple[Tick, ...]) -> Outlook:
     if not ticks:
-        return Firing.OVER
+        return Outlook.OVER
     if facts.paused:
-        return Firing.PAUSED
-    return Firing.HELD_BACK if facts.full else Firing.FIRES
+        return Outlook.PAUSED
+    return Outlook.HELD_BACK if facts.full else Outlook.FIRES

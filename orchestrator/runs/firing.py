@@ -54,8 +54,13 @@ class ScheduleFacts:
 
     @property
     def full(self) -> bool:
-        """Whether the next run has to wait for one that is active. One of `@continuous` waits for all."""
-        return self.active >= (1 if self.timetable.continuous else self.max_active_runs)
+        """Whether the next run has to wait for one that is active."""
+        return self.active >= self.most
+
+    @property
+    def most(self) -> int:
+        """How many may be active. A run of `@continuous` waits for all others."""
+        return 1 if self.timetable.continuous else self.max_active_runs
 
     def after(self, firing: Firing) -> ScheduleFacts:
         """What is known once a decision has been carried out."""

@@ -87,6 +87,8 @@ def _ready(database: Database, now: datetime) -> Iterator[Dag]:
         ]
         active = active_runs(connection, [dag.id for _, dag in due]) if due else {}
     for row, dag in due:
+        if active.get(dag.id, 0) >= dag.max_active_runs:
+            continue  # without making its timetable: this is asked whenever a run ends
         try:
             if not facts_from(row, dag, active.get(dag.id, 0)).full:
                 yield dag

@@ -200,7 +200,7 @@ def test_a_module_that_was_missing_mends_who_missed_it_and_a_new_tree_is_no_new_
     with Loader(site.database, site.settings()) as loader:
         loader.serves()
         assert "No module named 'team'" in site.errors["a.py"]
-        assert site.errors["odd.py"].endswith(r"ValueError: \0 \udcff")
+        assert site.errors["odd.py"].endswith(r"ValueError: \u0000 \udcff")
         (site.dags / "odd.py").unlink()
         site.write(team_rows__py="ROWS = 1")
         loader.until(lambda: site.ids == ["numbers"] and not site.errors, "the DAG")

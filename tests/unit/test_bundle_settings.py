@@ -11,9 +11,8 @@ import yaml
 
 from orchestrator import settings
 from orchestrator.cli import services
-from orchestrator.errors import Problems
+from tests.support.settings_files import HOME, must_be_told, problems_of, written
 
-HOME = {"FUSTGO_HOME": "/srv/fustgo"}
 BUNDLES = """
 bundles:
   sales: {path: /srv/sales, project: data, pause_new_dags: no}
@@ -32,18 +31,6 @@ git = "https://ada:secret@host/finance.git"
 ref = "main"
 poll = 10
 """
-
-
-def written(folder: Path, text: str, name: str = "fustgo.yaml") -> Path:
-    path = folder / name
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def problems_of(path: Path | None = None, **environ: str) -> list[str]:
-    with pytest.raises(Problems) as caught:
-        settings.load(path, environ=HOME | environ)
-    return [str(problem) for problem in caught.value.problems]
 
 
 @pytest.mark.parametrize(("name", "text"), [("a.yaml", BUNDLES), ("a.toml", BUNDLES_TOML)])
@@ -155,7 +142,4 @@ def test_new_dags_of_folders_run_at_once_in_standalone_alone(tmp_path: Path) -> 
 def test_what_is_wrong_with_a_bundle_is_said_where_it_is(
     tmp_path: Path, text: str, place: str, said: str
 ) -> None:
-    path = written(tmp_path, text)
-    (problem,) = problems_of(path)
-    assert problem.startswith(f"{path}:{place}: ")
-    assert said in problem
+    must_be_told(tmp_path, text, place, said)

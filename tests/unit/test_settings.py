@@ -17,21 +17,9 @@ from orchestrator import settings
 from orchestrator.cli import config
 from orchestrator.errors import Problems, SettingsError
 from orchestrator.units import format_size, parse_size
+from tests.support.settings_files import HOME, must_be_told, problems_of, written
 
 SAMPLE = Path(__file__).parents[2] / "deploy" / "config" / "default.yaml"
-HOME = {"FUSTGO_HOME": "/srv/fustgo"}
-
-
-def written(folder: Path, text: str, name: str = "fustgo.yaml") -> Path:
-    path = folder / name
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def problems_of(path: Path | None = None, **environ: str) -> list[str]:
-    with pytest.raises(Problems) as caught:
-        settings.load(path, environ=HOME | environ)
-    return [str(problem) for problem in caught.value.problems]
 
 
 def test_defaults_lie_in_the_home() -> None:
@@ -224,10 +212,7 @@ def test_toml_problems_name_their_lines(tmp_path: Path) -> None:
 def test_what_yaml_can_get_wrong_is_said_where_it_is(
     tmp_path: Path, text: str, place: str, said: str
 ) -> None:
-    path = written(tmp_path, text)
-    (problem,) = problems_of(path)
-    assert problem.startswith(f"{path}:{place}: ")
-    assert said in problem
+    must_be_told(tmp_path, text, place, said)
 
 
 def test_broken_toml_names_the_line(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.errors import FustgoError
 from orchestrator.readiness import readable
 from orchestrator.scheduler.bundles import Interrupted, Tree
-from orchestrator.scheduler.bundles.frozen import Claim, SpoiledError, digest, freeze
+from orchestrator.scheduler.bundles.frozen import SpoiledError, TreeClaim, digest, freeze
 from orchestrator.scheduler.bundles.ignore import included
 from orchestrator.scheduler.bundles.scan import Scan, Signature, scan, signature_of
 
@@ -49,7 +49,7 @@ class Folder:
         self._poll, self._stop, self._cost = poll, stop, 0.0
         self._clock = SystemClock()
         self._tree: Tree | None = None
-        self._claim = Claim(artifacts)
+        self._claim = TreeClaim(artifacts)
         self._files: dict[str, Signature] = {}  # those of the tree that need not be read again
         self._told: set[tuple[str, str]] = set()
 

@@ -93,7 +93,7 @@ def claim(artifacts: Path, version: str) -> bool:
     return False
 
 
-class Claim:
+class TreeClaim:
     """The claim of one who looks at a tree again and again: it is made anew every few minutes."""
 
     def __init__(self, artifacts: Path) -> None:

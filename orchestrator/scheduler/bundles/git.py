@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.errors import FustgoError, UsageError
 from orchestrator.scheduler.bundles import Tree
 from orchestrator.scheduler.bundles.command import SILENCE, Git
-from orchestrator.scheduler.bundles.frozen import Claim, claim, digest
+from orchestrator.scheduler.bundles.frozen import TreeClaim, claim, digest
 from orchestrator.scheduler.bundles.ignore import included
 from orchestrator.scheduler.bundles.mirror import Mirror
 from orchestrator.scheduler.bundles.remote import Remote
@@ -50,7 +50,7 @@ class Repository:
         self._ref, self._artifacts, self._include = ref or "HEAD", artifacts, included(include)
         self._git = Git(remote, stop, silence)
         self._mirror = Mirror(self._git, artifacts)
-        self._claim = Claim(artifacts)
+        self._claim = TreeClaim(artifacts)
         self._told: set[tuple[str, str]] = set()
         self._commit, self._tree = "", Tree("", Path(), {})
 

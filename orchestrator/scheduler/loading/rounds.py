@@ -17,6 +17,7 @@ from typing import TypeVar
 from orchestrator.clock import SystemClock
 from orchestrator.dag.stages import StageGraph
 from orchestrator.errors import FustgoError, StoreError
+from orchestrator.kept import readable
 from orchestrator.scheduler.bundles import Interrupted, Source, Tree
 from orchestrator.scheduler.loading.contents import Contents, News
 from orchestrator.scheduler.loading.slow import SlowReader
@@ -195,8 +196,7 @@ class Rounds:
         """
         if parsed.error is None:
             return None
-        text = parsed.error.replace(f"{tree.root}/", f"{self._source.folder}/")
-        return text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
+        return readable(parsed.error.replace(f"{tree.root}/", f"{self._source.folder}/"))
 
     def _save(self, news: News) -> None:
         """Store what was found; a DAG that the store cannot keep costs its own file only."""

@@ -24,6 +24,7 @@ from orchestrator.readiness import readable
 from orchestrator.scheduler.bundles import Interrupted
 from orchestrator.store.loading import Loaded
 
+AT_ONCE = 2  # files
 IDLE = 60.0  # seconds without a file after which the process that reads them is let go
 LARGEST = 64 << 20  # bytes of what a file may define
 BRIEF = 0.4  # seconds of reading that are lost lightly
@@ -57,14 +58,14 @@ class Parsed:
 
 
 class Parsers:
-    """Reads DAG files of frozen trees, `at_once` at a time; as a context, nothing is left of it at its end.
+    """Reads DAG files of frozen trees, two at a time; as a context, nothing is left of it at its end.
 
     They are read in the folder `project`. `stop` is a descriptor that becomes readable when all has to end.
     """
 
-    def __init__(self, project: Path, stop: int, at_once: int = 2) -> None:
+    def __init__(self, project: Path, stop: int) -> None:
         """Nothing is started yet."""
-        self._project, self._stop, self._at_once = project, stop, at_once
+        self._project, self._stop = project, stop
         self._process: _Process | None = None
         self._used = 0.0
         self.given_up: list[str] = []
@@ -126,7 +127,7 @@ class Parsers:
                     self.close()
 
     def _feed(self, process: _Process, queue: _Queue, tree: Path, patience: float) -> None:
-        for file in queue.take(self._at_once):
+        for file in queue.take():
             process.ask(tree, file, patience)
 
     def _wait(self) -> None:
@@ -172,9 +173,9 @@ class _Queue:
     def left(self) -> bool:
         return bool(self._files or self._suspects or self.under_way)
 
-    def take(self, at_once: int) -> Iterator[str]:
+    def take(self) -> Iterator[str]:
         """The files to begin now."""
-        source, limit = (self._suspects, 1) if self._suspects else (self._files, at_once)
+        source, limit = (self._suspects, 1) if self._suspects else (self._files, AT_ONCE)
         while source and len(self.under_way) < limit:
             self.under_way.append(source.popleft())
             yield self.under_way[-1]

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, update
 
-from orchestrator.runs.states import RunState
 from orchestrator.store import schedules
 from orchestrator.store.dags import get_dag, lock_dag
 from orchestrator.store.database import Database
-from orchestrator.store.runs import runs
 from orchestrator.store.tables import Dag, table_of
 from orchestrator.store.tables.services import Schedule
 from orchestrator.store.verbs.acts import TakenBackError, perform
@@ -25,7 +23,7 @@ _dags = table_of(Dag)
 class DagPause:
     """A DAG as the verb leaves it, or would leave it; `changed` is False where it was so already.
 
-    `schedule` is None where it never had one, `active` counts its runs that are queued or running.
+    `schedule` is None where it never had one, `active` counts its runs as `max_active_runs` does.
     """
 
     dag: Dag
@@ -52,7 +50,7 @@ def set_paused(database: Database, dag_id: str, paused: bool, *, actor: str, dry
         done = DagPause(
             get_dag(connection, dag.id),
             schedules.find_schedule(connection, dag.id),
-            unended_runs(connection, dag.id),
+            schedules.active_runs(connection, [dag.id]).get(dag.id, 0),
             changed,
             dry_run,
         )
@@ -61,12 +59,6 @@ def set_paused(database: Database, dag_id: str, paused: bool, *, actor: str, dry
         return done
 
     return perform(database, transaction)
-
-
-def unended_runs(connection: Connection, dag: int) -> int:
-    """How many runs of a DAG are queued or running."""
-    unended = runs.c.state.in_((RunState.QUEUED, RunState.RUNNING))
-    return int(connection.execute(select(func.count()).where(runs.c.dag == dag, unended)).scalar_one())
 
 
 def _set(connection: Connection, dag: int, paused: bool, now: datetime) -> bool:
