@@ -39,7 +39,7 @@ check: $(INSTALLED) ## Formatting, lint and types only
 
 cover: $(INSTALLED)
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest -q --numprocesses 2 --cov --cov-report=json:.coverage.json
+	$(BIN)/pytest -q --numprocesses 3 --cov --cov-report=json:.coverage.json
 	$(BIN)/python -m tests.architecture.coverage_floors .coverage.json
 
 build: $(INSTALLED) ## Build the sdist, and from it the wheel, into dist/
